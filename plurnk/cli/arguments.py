@@ -1,0 +1,218 @@
+"""Every command and option, with the texts that teach them. Imports nothing that a mere ``--help`` does not need."""
+
+from __future__ import annotations
+
+import argparse
+import functools
+from collections.abc import Callable, Mapping
+from typing import Any, Final, NamedTuple
+
+from plurnk import __version__
+from plurnk.config import VARIABLES
+
+# `run --max-turns` is a parameter of that one loop.
+_OWN_OF_RUN: Final = frozenset({"PLURNK_MAX_TURNS"})
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="plurnk",
+        description="A local daemon through which language models work for people.",
+        epilog=_examples(
+            ("plurnk run 'What does this project do?'", "work on a prompt; starts the daemon if none answers"),
+            ("plurnk sessions", "what was worked on, newest first"),
+            ("plurnk log", "what was done in the newest session"),
+            ("plurnk COMMAND --help", "a command, with examples"),
+        ),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"plurnk {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for name, command in COMMANDS.items():
+        added = commands.add_parser(
+            name,
+            help=command.summary,
+            description=command.description,
+            epilog=_examples(*command.examples),
+            formatter_class=functools.partial(argparse.RawDescriptionHelpFormatter, max_help_position=30),
+            allow_abbrev=False,
+        )
+        command.arguments(added)
+    return parser
+
+
+class Command(NamedTuple):
+    """``arguments`` adds the options; ``plurnk.cli.<name>.main`` is what they are given to."""
+
+    summary: str
+    description: str
+    examples: tuple[tuple[str, str], ...]
+    arguments: Callable[[argparse.ArgumentParser], None]
+
+
+def _examples(*examples: tuple[str, str]) -> str:
+    width = max(len(example) for example, _ in examples)
+    return "examples:\n" + "\n".join(f"  {example:{width}}  {meaning}" for example, meaning in examples)
+
+
+def _settings(parser: argparse.ArgumentParser, *, shown: bool, without: frozenset[str] = frozenset()) -> None:
+    """Give every variable its flag. Where they are not what the command is about, the help only mentions them."""
+    group = parser.add_argument_group(
+        "configuration",
+        "Each is a variable, too (--db-path is PLURNK_DB_PATH); a flag beats it."
+        if shown
+        else "Every setting has a flag; 'plurnk config --help' lists them.",
+    )
+    group.add_argument("--config", metavar="NAME", help="read the file .env.NAME of this directory, too")
+    for name, variable in VARIABLES.items():
+        if name not in without:
+            text = f"{variable.help} [{variable.default or 'empty'}]".replace("%", "%%")
+            group.add_argument(
+                variable.flag,
+                dest=name,
+                metavar="VALUE",
+                default=argparse.SUPPRESS,
+                help=text if shown else argparse.SUPPRESS,
+            )
+
+
+def _json(parser: argparse.ArgumentParser, text: str) -> None:
+    parser.add_argument("--json", action="store_true", help=text)
+
+
+def _serve(parser: argparse.ArgumentParser) -> None:
+    _settings(parser, shown=True)
+
+
+def _run(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("prompt", metavar="PROMPT", help="what to do; - reads it from standard input")
+    parser.add_argument("--session", metavar="NAME", help="work in this session, made if there is none [a new one]")
+    parser.add_argument("--alias", metavar="ALIAS", help="the model, as in PLURNK_MODEL_<ALIAS> [PLURNK_MODEL]")
+    parser.add_argument("--max-turns", metavar="N", type=_positive, help="turns at most [PLURNK_MAX_TURNS]")
+    manner = parser.add_mutually_exclusive_group()
+    manner.add_argument("--yolo", action="store_true", help="accept every proposal without asking")
+    manner.add_argument("--ask", action="store_true", help="change nothing outside of the session's own notes")
+    place = parser.add_mutually_exclusive_group()
+    place.add_argument("--root", metavar="DIR", help="the project's directory [the current one]")
+    place.add_argument("--headless", action="store_true", help="no project directory at all")
+    _json(parser, "print every event as one line of JSON instead of the answer")
+    _settings(parser, shown=False, without=_OWN_OF_RUN)
+
+
+def _op(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("statements", metavar="STATEMENTS", help="one or more statements; - reads standard input")
+    parser.add_argument("--session", metavar="NAME", default="cli", help="made if there is none [cli]")
+    _json(parser, "print the raw results")
+    _settings(parser, shown=False)
+
+
+def _parse(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("file", metavar="FILE", nargs="?", default="-", help="the text; - is standard input [-]")
+
+
+def _log(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--session", metavar="NAME", help="[the newest]")
+    parser.add_argument("--run", metavar="NAME", help="a run of the session [its first]")
+    parser.add_argument("--follow", action="store_true", help="go on with new rows as they come, until Ctrl-C")
+    _json(parser, "print every row as one line of JSON")
+    _settings(parser, shown=False)
+
+
+def _sessions(parser: argparse.ArgumentParser) -> None:
+    _json(parser, "print every session as one line of JSON")
+    _settings(parser, shown=False)
+
+
+def _config(parser: argparse.ArgumentParser) -> None:
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true", help="print it as one JSON object")
+    form.add_argument("--reference", action="store_true", help="print what every variable means, as Markdown")
+    _settings(parser, shown=True)
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected a whole number, 1 or more; got {text!r}")
+    return int(text)
+
+
+COMMANDS: Final[Mapping[str, Command]] = {
+    "run": Command(
+        "work on a prompt and print the answer",
+        "Give a prompt to a model, watch it work on standard error, and get the answer alone on standard output.\n"
+        "Starts the daemon if none answers; the work goes on there even if you leave.\n\n"
+        "Ctrl-C cancels the loop, a second one leaves at once.\n"
+        "Exit code: 0 done, 2 turn limit, 3 any other end, 130 cancelled by Ctrl-C.",
+        (
+            ("plurnk run 'Explain src/main.c'", "in a new session on the current directory"),
+            ("plurnk run --session notes 'And the tests?'", "go on in a session"),
+            ("git diff | plurnk run --ask -", "the prompt from a pipe, and no changes to files"),
+            ("plurnk run --json 'Hello' | jq .method", "the events, for programs"),
+        ),
+        _run,
+    ),
+    "op": Command(
+        "do operations by hand",
+        "Carry out statements as a model would, in a session of your own, and print each result:\n"
+        "status, target, content. Exit code: 0 if every status is below 400 and all could be read, else 1.",
+        (
+            ("plurnk op '<<EDIT(known://a):x:EDIT <<READ(known://a)::READ'", "write a note and read it"),
+            ("plurnk op '<<FIND(known://**)::FIND'", "the addresses of all notes"),
+            ("plurnk op --session notes - < statements.txt", "in a certain session"),
+        ),
+        _op,
+    ),
+    "log": Command(
+        "print what was done",
+        "Print the log of a session's run, a row for each operation:\n"
+        "loop/turn/operation, the operation, its target, its status.",
+        (
+            ("plurnk log", "of the newest session"),
+            ("plurnk log --session notes --follow", "and go on as it grows"),
+        ),
+        _log,
+    ),
+    "sessions": Command(
+        "list the sessions",
+        "List the sessions, newest first.",
+        (("plurnk sessions", "a table"), ("plurnk sessions --json | jq .name", "for programs")),
+        _sessions,
+    ),
+    "serve": Command(
+        "run the daemon in the foreground",
+        "Run the daemon until TERM or Ctrl-C. Its address is printed as one line on standard output.\n"
+        "'plurnk run' starts one in the background when none answers.",
+        (
+            ("plurnk serve", "on the default port and socket"),
+            ("plurnk serve --port 0 --db-path /tmp/try.db", "on any free port, with a database to try things"),
+        ),
+        _serve,
+    ),
+    "config": Command(
+        "show the configuration",
+        "Print every setting's effective value and where it came from. Secrets are masked.\n"
+        "Defaults < $XDG_CONFIG_HOME/plurnk/plurnk.env < ./.env < .env.NAME (--config) < environment < flags.",
+        (
+            ("plurnk config", "what holds here"),
+            ("plurnk config --config work", "with .env.work"),
+            ("PLURNK_PORT=0 plurnk config | grep PORT", "where a value comes from"),
+        ),
+        _config,
+    ),
+    "parse": Command(
+        "parse statements",
+        "Parse a text and print its items as JSON. Exit code: 0 for a clean parse, else 1.",
+        (
+            ("plurnk parse statements.txt", "a file"),
+            ("echo '<<READ(known://a)::READ' | plurnk parse", "standard input"),
+        ),
+        _parse,
+    ),
+}
+
+
+def flags_of(options: argparse.Namespace) -> Mapping[str, str]:
+    """Return the settings that were given as flags, by variable."""
+    given: dict[str, Any] = vars(options)
+    return {name: given[name] for name in VARIABLES if name in given}

@@ -1,0 +1,65 @@
+"""``plurnk config``: what holds here, and why."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from typing import Final
+
+from plurnk.cli.exits import OK
+from plurnk.cli.settings import settings_of
+from plurnk.config import PROVIDER_VARIABLES, VARIABLES, effective
+
+_REFERENCE: Final = """\
+# Configuration
+
+Made by `plurnk config --reference`; a test compares.
+
+A variable's value is taken from the last of these that has it: its default, `$XDG_CONFIG_HOME/plurnk/plurnk.env`,
+`./.env`, `.env.NAME` with `--config NAME`, the environment, its flag. The files hold `KEY=VALUE` lines, with quotes,
+comments and `export` if you like; nothing in them is interpolated. Booleans are `0` or `1`. Values that cannot be used
+stop the start, all of them listed; an unknown `PLURNK_…` is a warning. `plurnk config` shows what holds and where it
+came from.
+
+| variable | flag | default | meaning |
+|---|---|---|---|
+{variables}
+
+Where `$XDG_RUNTIME_DIR` is no directory, the socket is `$XDG_STATE_HOME/plurnk/run/plurnk.sock`. Beside the database
+lie `token`, `daemon.url` (the address of the daemon that runs) and `daemon.log` (of one that a command started).
+
+## Models
+
+`PLURNK_MODEL_<alias>=<provider>/<model id>` names a model, `PLURNK_MODEL=<alias>` chooses one. What concerns one alias
+only is `PLURNK_MODEL_<alias>__BASE_URL`, `…__API_KEY_ENV` (the name of the variable that holds its key), `…__CONTEXT`
+(tokens) and `…__TEMPERATURE`.
+
+| variable | meaning |
+|---|---|
+{foreign}
+"""
+
+
+def main(options: argparse.Namespace) -> int:
+    if options.reference:
+        print(reference(), end="")
+        return OK
+    rows = list(effective(settings_of(options)))
+    if options.json:
+        print(json.dumps({name: {"value": value, "source": source} for name, value, source in rows}))
+        return OK
+    name_width = max(len(name) for name, _, _ in rows)
+    value_width = max(len(value) for _, value, _ in rows)
+    for name, value, source in rows:
+        print(f"{name:{name_width}}  {value:{value_width}}  {source}")
+    return OK
+
+
+def reference() -> str:
+    """Return ``docs/configuration.md``."""
+    variables = "\n".join(
+        f"| `{name}` | `{variable.flag}` | {f'`{variable.default}`' if variable.default else '–'} | {variable.help} |"
+        for name, variable in VARIABLES.items()
+    )
+    foreign = "\n".join(f"| `{name}` | {meaning} |" for name, meaning in PROVIDER_VARIABLES.items())
+    return _REFERENCE.format(variables=variables, foreign=foreign)

@@ -1,0 +1,63 @@
+"""The client for scripts without trio: the same calls, each waiting for its answer, from any thread."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Future
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import trio
+
+from plurnk.client import client as asynchronous
+from plurnk.client.inbox import Heard
+from plurnk.wire.params import Params
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Client:
+    """Made by ``open_client``; raises what the async client's methods of the same names raise."""
+
+    inner: asynchronous.Client
+    leave: trio.CancelScope
+    token: trio.lowlevel.TrioToken
+
+    def call(self, method: str, params: Params | Mapping[str, Any] | None = None) -> Any:
+        return trio.from_thread.run(self.inner.call, method, params, trio_token=self.token)
+
+    def notifications(self) -> Iterator[Heard]:
+        while True:
+            yield trio.from_thread.run(self.inner.next_notification, trio_token=self.token)
+
+
+@contextmanager
+def open_client(where: str | Path, *, token: str | None = None) -> Iterator[Client]:
+    """Connect as ``plurnk.client.open_client`` does; trio runs in a thread that ends with the block.
+
+    Raises:
+        Unreachable: no daemon answers there, or it does not let this client in.
+    """
+    opened: Future[Client] = Future()
+    thread = threading.Thread(target=trio.run, args=(_host, where, token, opened), name="plurnk-client", daemon=True)
+    thread.start()
+    client = opened.result()
+    try:
+        yield client
+    finally:
+        client.token.run_sync_soon(client.leave.cancel)
+        thread.join()
+
+
+async def _host(where: str | Path, token: str | None, opened: Future[Client]) -> None:
+    try:
+        with trio.CancelScope() as leave:
+            async with asynchronous.Client.open(where, token=token) as inner:
+                opened.set_result(Client(inner=inner, leave=leave, token=trio.lowlevel.current_trio_token()))
+                await trio.sleep_forever()
+    except Exception as error:
+        if opened.done():
+            raise
+        opened.set_exception(error)

@@ -1,0 +1,82 @@
+"""A client's own operations: each call one turn of the client's loop (SPEC 6.3)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import trio
+
+from plurnk.engine.dispatch import Asker
+from plurnk.engine.engine import DEFAULT_FLAGS, Engine
+from plurnk.engine.turn import turn_status
+from plurnk.language.ast import Statement
+from plurnk.store import loops, sessions, turns
+from plurnk.store.database import Tx
+from plurnk.store.log import TurnRef
+from plurnk.store.loops import Loop
+from plurnk.store.turns import TurnEnd
+from plurnk.wire.notifications import LogEntry
+from plurnk.wire.params import LoopFlags
+from plurnk.wire.results import OpResult
+
+GOODBYE_LIMIT_S: float = 5.0
+
+
+class ClientLoop:
+    """The loop of one client in one run: opened with its first operation, closed (200) when it leaves."""
+
+    def __init__(self, engine: Engine, run_id: int) -> None:
+        self._engine = engine
+        self._run_id = run_id
+        self._loop: Loop | None = None
+        self._opening = trio.Lock()
+
+    async def run(self, statements: Sequence[Statement]) -> tuple[list[OpResult], int]:
+        """Do the statements in order, as one turn; returns their results and the turn's id.
+
+        Cancelled: what was done stays done; the turn is closed 499.
+        """
+        turn, project_root = await self._begin()
+        asker = Asker(origin="client", flags=LoopFlags(), project_root=project_root)
+        rows: list[LogEntry] = []
+        results: list[OpResult] = []
+
+        def end(tx: Tx, last: LogEntry) -> None:
+            turns.end(tx, turn, TurnEnd(status=turn_status([*rows, last])))
+
+        if not statements:
+            await self._engine.store.write(lambda tx: turns.end(tx, turn, TurnEnd(status=turn_status([]))))
+        try:
+            for number, statement in enumerate(statements, 1):
+                also = end if number == len(statements) else None
+                row, result = await self._engine.dispatcher.dispatch(turn, statement, asker, also=also)
+                rows.append(row)
+                results.append(result)
+        except BaseException:
+            # Shield: a turn that is over must not look as if it were still running (SPEC 3.3).
+            with trio.move_on_after(GOODBYE_LIMIT_S, shield=True):
+                await self._engine.store.write(lambda tx: turns.end(tx, turn, TurnEnd(status=499)))
+            raise
+        return results, turn.turn_id
+
+    async def _begin(self) -> tuple[TurnRef, str | None]:
+        # One at a time, so that two first operations do not open two loops.
+        async with self._opening:
+
+            def unit(tx: Tx) -> tuple[Loop, TurnRef, str | None]:
+                loop = self._loop or loops.open_client_loop(
+                    tx, self._run_id, flags=DEFAULT_FLAGS, max_turns=self._engine.limits.max_turns
+                )
+                return loop, turns.begin(tx, loop), sessions.get(tx.db, loop.session_id).project_root
+
+            self._loop, turn, project_root = await self._engine.store.write(unit)
+        return turn, project_root
+
+    async def close(self) -> None:
+        """End the loop, if there is one. Never raises ``Cancelled``; bounded by GOODBYE_LIMIT_S."""
+        # Shield: a loop ends with a terminal row whatever becomes of its client (SPEC 3.1).
+        with trio.move_on_after(GOODBYE_LIMIT_S, shield=True):
+            async with self._opening:
+                if self._loop is not None:
+                    loop_id, self._loop = self._loop.id, None
+                    await self._engine.store.write(lambda tx: loops.end(tx, loop_id, loops.DONE, None))

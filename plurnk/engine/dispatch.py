@@ -1,0 +1,170 @@
+"""One operation, from statement to log row (SPEC 2.4).
+
+Whatever happens – a refusal, a crash of the handler – there is exactly one row, and the row is in the
+same transaction as the effect: never one without the other.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+
+from plurnk.engine.transfer import Place, transfer
+from plurnk.errors import Denied, Malformed, PlurnkError, Unsupported
+from plurnk.language.ast import Copy, Edit, Exec, LocalTarget, Move, Send, Statement, Target, op_name
+from plurnk.language.targets import entry_pathname
+from plurnk.plugins.api import Call, EntryStorage, Manifest, Scheme, Unit
+from plurnk.store import log
+from plurnk.store.database import Store, Tx
+from plurnk.store.log import TurnRef
+from plurnk.wire.notifications import LogEntry, Origin
+from plurnk.wire.params import LoopFlags
+from plurnk.wire.results import OpResult
+
+logger = logging.getLogger(__name__)
+
+FILE = "file"
+"""The scheme of bare paths."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asker:
+    """Who wants operations done, and under which rules."""
+
+    origin: Origin
+    flags: LoopFlags
+    project_root: str | None
+
+
+Also = Callable[[Tx, LogEntry], None]
+"""More to write in the transaction of the row, such as the turn's end."""
+
+
+class Dispatcher:
+    """Does operations over the installed schemes."""
+
+    def __init__(self, store: Store, schemes: Mapping[str, Scheme], *, read_max_chars: int) -> None:
+        self._store = store
+        self._schemes = schemes
+        self._read_max_chars = read_max_chars
+
+    async def dispatch(
+        self, turn: TurnRef, statement: Statement, asker: Asker, *, also: Also | None = None
+    ) -> tuple[LogEntry, OpResult]:
+        """Do ``statement`` and write its row; when this returns, both are committed.
+
+        Raises:
+            OutOfRoom, StoreFailed: not even the row of a refusal could be written.
+
+        Cancelled: either nothing happened, or all of it did.
+        """
+        try:
+            effect = await self._effect(turn, statement, asker)
+        except Exception as error:  # noqa: BLE001 – SPEC 2.4: a handler that raises is a 500 with a row
+            effect = _refused(statement, error)
+        if isinstance(effect, OpResult):
+            return await self._store.write(partial(_record, turn, statement, asker.origin, effect, also))
+        try:
+            return await self._store.write(partial(_perform, turn, statement, asker.origin, effect, also))
+        except Exception as error:  # noqa: BLE001 – as above; the unit was undone, so only the row is left to write
+            refusal = _refused(statement, error)
+        return await self._store.write(partial(_record, turn, statement, asker.origin, refusal, also))
+
+    async def _effect(self, turn: TurnRef, statement: Statement, asker: Asker) -> OpResult | Unit:
+        if isinstance(statement, Send) and statement.target is None:
+            return _broadcast(statement)
+        scheme = self._scheme(statement, statement.target)
+        if isinstance(statement, Copy | Move):
+            return self._transfer(turn, statement, asker)
+        handler = scheme.handlers.get(op_name(statement))
+        if isinstance(statement, Edit | Send | Exec):
+            _check_writer(scheme.manifest, asker.origin)
+        _check_flags(scheme.manifest, statement, asker.flags)
+        if handler is None:
+            raise Unsupported(f"{scheme.manifest.name}:// does not know {op_name(statement)}")
+        return await handler(
+            Call(
+                turn=turn,
+                origin=asker.origin,
+                statement=statement,
+                store=self._store,
+                project_root=asker.project_root,
+                read_max_chars=self._read_max_chars,
+            )
+        )
+
+    def _transfer(self, turn: TurnRef, statement: Copy | Move, asker: Asker) -> Unit:
+        source = self._place(statement, statement.target)
+        destination = self._place(statement, statement.body) if statement.body is not None else None
+        written = [place for place in (destination, source if isinstance(statement, Move) else None) if place]
+        for place in written:
+            _check_writer(place.manifest, asker.origin)
+            _check_flags(place.manifest, statement, asker.flags)
+        return partial(transfer, turn, asker.origin, statement, source, destination)
+
+    def _place(self, statement: Statement, target: Target | None) -> Place:
+        scheme = self._scheme(statement, target)
+        if target is None or isinstance(target, LocalTarget) or not isinstance(scheme, EntryStorage):
+            raise Unsupported(f"{scheme.manifest.name}:// does not know {op_name(statement)}")
+        channel = target.fragment
+        if channel is not None and channel not in scheme.manifest.channels:
+            raise Malformed(f"{scheme.manifest.name}:// has no channel {channel}")
+        return Place(scheme, scheme.manifest, entry_pathname(target), channel)
+
+    def _scheme(self, statement: Statement, target: Target | None) -> Scheme:
+        if isinstance(statement, Exec):
+            name = "exec"  # its target is where to run, not what
+        elif target is None:
+            raise Malformed(f"{op_name(statement)} needs a target")
+        else:
+            name = FILE if isinstance(target, LocalTarget) else target.scheme
+        scheme = self._schemes.get(name)
+        if scheme is None:
+            raise Unsupported(f"no scheme {name!r} to {op_name(statement)} with; there are {', '.join(self._schemes)}")
+        return scheme
+
+
+def _check_writer(manifest: Manifest, origin: Origin) -> None:
+    if origin not in manifest.writable_by:
+        raise Denied(f"writer '{origin}' may not write {manifest.name}://")
+
+
+def _check_flags(manifest: Manifest, statement: Statement, flags: LoopFlags) -> None:
+    writes = isinstance(statement, Edit | Send | Exec | Copy | Move)
+    if (
+        (flags.mode == "ask" and writes and manifest.effects == "external")
+        or (flags.no_web and manifest.requires_web)
+        or (flags.no_interaction and manifest.requires_interaction)
+        or (flags.no_proposals and writes and manifest.proposes)
+    ):
+        raise Denied(f"scheme '{manifest.name}' is inactive under this loop's flags")
+
+
+def _broadcast(statement: Send) -> OpResult:
+    if statement.signal is None:
+        raise Malformed("SEND needs a status, such as SEND[200]")
+    return OpResult(status=200)
+
+
+def _refused(statement: Statement, error: Exception) -> OpResult:
+    if isinstance(error, PlurnkError) and error.status != 500:
+        return OpResult(status=error.status, error=error.detail)
+    logger.error("%s failed", op_name(statement), exc_info=error)
+    return OpResult(status=500, error=f"{op_name(statement)} failed inside plurnk: {error}")
+
+
+def _perform(
+    turn: TurnRef, statement: Statement, origin: Origin, unit: Unit, also: Also | None, tx: Tx
+) -> tuple[LogEntry, OpResult]:
+    return _record(turn, statement, origin, unit(tx), also, tx)
+
+
+def _record(
+    turn: TurnRef, statement: Statement, origin: Origin, result: OpResult, also: Also | None, tx: Tx
+) -> tuple[LogEntry, OpResult]:
+    row = log.add(tx, turn, statement, origin=origin, result=result)
+    if also is not None:
+        also(tx, row)
+    return row, result

@@ -1,0 +1,133 @@
+"""A run's driver: takes the run's loops one after the other, and ends each with a terminal row (SPEC 3.1)."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+import msgspec
+import trio
+
+from plurnk.engine.dispatch import Asker
+from plurnk.engine.models import Models
+from plurnk.engine.turn import Workshop, run_turn
+from plurnk.errors import Malformed, OutOfRoom, Unsupported, UpstreamFailed
+from plurnk.store import loops, sessions, turns
+from plurnk.store.database import StoreFailed, Tx
+from plurnk.store.loops import Loop
+from plurnk.wire.params import LoopFlags
+
+logger = logging.getLogger(__name__)
+
+TERMINAL_ROW_LIMIT_S: float = 5.0
+RETRY_S: float = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How a loop ended (SPEC 3.1). ``reason`` None: as it should."""
+
+    status: int
+    reason: str | None = None
+
+
+CANCELLED = Ending(499, "cancelled")
+_BY_TURN_STATUS = {200: Ending(200), 499: Ending(499, "external")}
+
+
+class Driver:
+    """The one task that runs a run's loops. Its scope is the live loop's: ``cancel`` ends that loop only."""
+
+    def __init__(self, shop: Workshop, models: Models, run_id: int, *, draining: Callable[[], bool]) -> None:
+        self._shop = shop
+        self._models = models
+        self._run_id = run_id
+        self._draining = draining
+        self._work_came = False
+        self._to_cancel: int | None = None
+        self._live: tuple[int, trio.CancelScope] | None = None
+
+    def poke(self) -> None:
+        """Say that there is work. It is looked for after this, even if the driver was about to end."""
+        self._work_came = True
+
+    def cancel(self, loop_id: int, reason: str) -> None:
+        """End a loop that the driver has, or is just about to have."""
+        self._to_cancel = loop_id
+        if self._live is not None and self._live[0] == loop_id:
+            self._live[1].cancel(reason=reason)
+
+    def stop(self) -> None:
+        """End whatever loop the driver has; for a daemon that stops, when ``draining`` says so too."""
+        if self._live is not None:
+            self._live[1].cancel(reason="the daemon stops")
+
+    async def drive(self) -> None:
+        """Run loops until none is queued. The caller forgets the driver with no checkpoint in between."""
+        while not self._draining():
+            self._work_came = False
+            loop = await self._shop.store.write(lambda tx: loops.claim(tx, self._run_id))
+            if loop is not None:
+                await self._run(loop)
+            elif not self._work_came:
+                return
+
+    async def _run(self, loop: Loop) -> None:
+        """Run one loop. However this ends, the loop has its terminal row and the row is announced."""
+        ending = CANCELLED
+        with trio.CancelScope() as scope:
+            self._live = (loop.id, scope)
+            if loop.id == self._to_cancel:
+                scope.cancel(reason="cancelled before it began")
+            try:
+                ending = await self._turns(loop)
+            except (UpstreamFailed, Malformed, Unsupported) as error:
+                # The last two: an alias or provider that was there when the loop was queued is gone.
+                logger.warning("loop %d: %s", loop.id, error.detail)
+                ending = Ending(500, "provider_error")
+            except Exception:
+                logger.exception("loop %d failed", loop.id)
+                ending = Ending(500, "internal_error")
+            finally:
+                self._live = None
+                # Shield: a cancelled loop must still end with a row (SPEC 3.1); the write is one local commit.
+                with trio.fail_after(TERMINAL_ROW_LIMIT_S, shield=True):
+                    await self._conclude(loop.id, ending)
+
+    async def _conclude(self, loop_id: int, ending: Ending) -> None:
+        """Write the terminal row; while the disk is full or fails, try again."""
+        while True:
+            try:
+                return await self._shop.store.write(partial(_end, loop_id, ending))
+            except (OutOfRoom, StoreFailed) as error:
+                logger.error("loop %d ended %d, but that cannot be written: %s", loop_id, ending.status, error.detail)  # noqa: TRY400
+                await trio.sleep(RETRY_S)
+
+    async def _turns(self, loop: Loop) -> Ending:
+        started_at = trio.current_time()
+        provider = self._models.provider(loop.alias)
+        session = await self._shop.store.read(lambda db: sessions.get(db, loop.session_id))
+        asker = Asker(
+            origin="model",
+            flags=msgspec.json.decode(loop.flags, type=LoopFlags),
+            project_root=session.project_root,
+        )
+        done = await self._shop.store.read(lambda db: loops.turns_of(db, loop.id))
+        while True:
+            if self._draining():
+                return CANCELLED
+            if done >= loop.max_turns:
+                return Ending(499, "max_turns")
+            if trio.current_time() - started_at > self._shop.limits.loop_timeout_s:
+                return Ending(504, "timeout")
+            status = await run_turn(self._shop, loop, provider, asker)
+            done += 1
+            if status in _BY_TURN_STATUS:
+                return _BY_TURN_STATUS[status]
+
+
+def _end(loop_id: int, ending: Ending, tx: Tx) -> None:
+    turns.close_open(tx, loop_id, ending.status, ending.reason)
+    loops.end(tx, loop_id, ending.status, ending.reason)

@@ -1,0 +1,217 @@
+"""The engine as the rest of the daemon sees it: prompts in, cancels in, loops run (SPEC 3.1)."""
+
+from __future__ import annotations
+
+import logging
+from collections import defaultdict
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
+
+import msgspec
+import trio
+
+from plurnk.engine.bus import Bus
+from plurnk.engine.dispatch import Dispatcher
+from plurnk.engine.driver import Driver
+from plurnk.engine.limits import Limits
+from plurnk.engine.models import Models
+from plurnk.engine.packets import PacketMaker
+from plurnk.engine.turn import Workshop
+from plurnk.errors import Draining, PlurnkError
+from plurnk.plugins.api import EntryStorage, Scheme
+from plurnk.store import loops, recovery
+from plurnk.store.database import Store
+from plurnk.store.loops import Defaults, Loop, Submission, Submitted
+from plurnk.wire.notifications import LoopTerminated, Notification
+from plurnk.wire.params import LoopFlags
+
+logger = logging.getLogger(__name__)
+
+DEFAULT_FLAGS = msgspec.json.encode(LoopFlags()).decode()
+
+
+@dataclass(frozen=True, slots=True)
+class Cancelled:
+    """What a cancel found: the live loop that was ended, if any, and queued ones that were dropped."""
+
+    loop_id: int | None
+    dropped: tuple[int, ...]
+
+
+class Engine:
+    """Runs and their drivers. Made by ``open_engine``, whose nursery owns the drivers."""
+
+    def __init__(
+        self,
+        store: Store,
+        bus: Bus,
+        models: Models,
+        schemes: Mapping[str, Scheme],
+        packets: PacketMaker,
+        limits: Limits,
+        runs: trio.Nursery,
+    ) -> None:
+        prompts = schemes["plurnk"]
+        assert isinstance(prompts, EntryStorage)
+        self.store = store
+        self.bus = bus
+        self.models = models
+        self.schemes = schemes
+        self.limits = limits
+        self.dispatcher = Dispatcher(store, schemes, read_max_chars=limits.read_max_chars)
+        self._shop = Workshop(
+            store=store, dispatcher=self.dispatcher, bus=bus, limits=limits, packets=packets, prompts=prompts
+        )
+        self._runs = runs
+        self._drivers: dict[int, Driver] = {}
+        self._idle = trio.Event()
+        self._draining = False
+        self.started_at = trio.current_time()
+        self._waiters: defaultdict[int, set[trio.Event]] = defaultdict(set)
+        self._defaults = Defaults(flags=DEFAULT_FLAGS, max_turns=limits.max_turns)
+        bus.tap(self._hear)
+
+    # -- prompts
+
+    async def submit(self, run_id: int, submission: Submission) -> Submitted:
+        """Inject the prompt into the run's live loop, or queue a loop for it and see that it is driven.
+
+        Raises:
+            Draining: the daemon is stopping; nothing was taken.
+            Malformed, Unsupported: no such model.
+
+        Cancelled: the prompt may or may not have been taken; if it was, it is driven.
+        """
+        if self._draining:
+            raise Draining("the daemon is stopping")
+        self.models.provider(submission.alias)
+        try:
+            return await self.store.write(lambda tx: loops.submit(tx, run_id, submission, self._defaults))
+        finally:
+            self.drive(run_id)
+
+    def drive(self, run_id: int) -> None:
+        """See that the run has a driver that looks for work after this."""
+        if self._draining:
+            return
+        driver = self._drivers.get(run_id)
+        if driver is not None:
+            driver.poke()
+            return
+        driver = self._drivers[run_id] = Driver(self._shop, self.models, run_id, draining=lambda: self._draining)
+        self._runs.start_soon(self._drive, run_id, driver)
+
+    async def _drive(self, run_id: int, driver: Driver) -> None:
+        try:
+            await driver.drive()
+        except (PlurnkError, trio.TooSlowError) as error:
+            # The queue is as it was; the run's next prompt, or the next start, drives it again.
+            logger.error("run %d stopped: %s", run_id, error)  # noqa: TRY400 – the cause is its message
+        finally:
+            del self._drivers[run_id]
+            if not self._drivers and self._draining:
+                self._idle.set()
+
+    async def loop_end(self, loop_id: int) -> Loop:
+        """Wait until the loop has ended, and return it as it is then.
+
+        Raises:
+            NotFound: there is no such loop.
+        """
+        # The event is there before the look, so an end between the two is not missed.
+        ended = trio.Event()
+        self._waiters[loop_id].add(ended)
+        try:
+            loop = await self.store.read(lambda db: loops.get(db, loop_id))
+            if loop.status in (loops.QUEUED, loops.RUNNING):
+                await ended.wait()
+                loop = await self.store.read(lambda db: loops.get(db, loop_id))
+            return loop
+        finally:
+            self._waiters[loop_id].discard(ended)
+            if not self._waiters[loop_id]:
+                del self._waiters[loop_id]
+
+    def _hear(self, notification: Notification) -> None:
+        if isinstance(notification, LoopTerminated):
+            for ended in self._waiters.get(notification.loop_id, ()):
+                ended.set()
+
+    # -- cancelling
+
+    async def cancel(self, run_id: int, reason: str, *, queued_too: bool = False) -> Cancelled:
+        """End the run's live loop; with ``queued_too`` drop those that wait. Returns when it is announced.
+
+        Two cancels of the same loop, or one of a loop that just ended, are both answered.
+        """
+        dropped: list[int] = []
+        if queued_too:
+            dropped = await self.store.write(lambda tx: loops.drop_queued(tx, run_id, reason))
+        loop = await self.store.read(lambda db: loops.live(db, run_id))
+        if loop is None:
+            return Cancelled(None, tuple(dropped))
+        driver = self._drivers.get(run_id)
+        if driver is not None:
+            driver.cancel(loop.id, reason)
+            await self.loop_end(loop.id)
+        return Cancelled(loop.id, tuple(dropped))
+
+    async def cancel_runs(self, run_ids: list[int], reason: str) -> None:
+        """End every loop of these runs, queued ones too, before their session is deleted."""
+        async with trio.open_nursery() as cancels:
+            for run_id in run_ids:
+                cancels.start_soon(partial(self.cancel, run_id, reason, queued_too=True))
+
+    # -- start and stop
+
+    async def resume(self, *, resume: bool) -> None:
+        """Close what the last daemon left open and drive what it left to do (SPEC 7.2)."""
+        recovered = await self.store.write(lambda tx: recovery.recover(tx, resume=resume))
+        if recovered.turns or recovered.loops:
+            logger.warning(
+                "the last daemon was cut off: %d turns closed as interrupted, %d loops found running",
+                recovered.turns,
+                recovered.loops,
+            )
+        for run_id in recovered.runs:
+            self.drive(run_id)
+
+    async def drain(self) -> None:
+        """Take no more prompts, and wait until every live loop has ended its turn (SPEC 7.2).
+
+        Cancelled: safe; ``stop`` does the rest.
+        """
+        self._draining = True
+        if self._drivers:
+            await self._idle.wait()
+
+    async def stop(self) -> None:
+        """End every loop that is still live and wait for the terminal rows. After ``drain``."""
+        for driver in self._drivers.values():
+            driver.stop()
+        if self._drivers:
+            await self._idle.wait()
+
+    @property
+    def live_runs(self) -> int:
+        return len(self._drivers)
+
+
+@asynccontextmanager
+async def open_engine(
+    store: Store,
+    bus: Bus,
+    models: Models,
+    schemes: Mapping[str, Scheme],
+    packets: PacketMaker,
+    limits: Limits,
+) -> AsyncIterator[Engine]:
+    """An engine for the length of the block. On the way out its loops are cancelled, each with its terminal row."""
+    async with trio.open_nursery() as runs:
+        engine = Engine(store, bus, models, schemes, packets, limits, runs)
+        try:
+            yield engine
+        finally:
+            runs.cancel_scope.cancel(reason="the engine closes")

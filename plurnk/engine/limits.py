@@ -1,0 +1,15 @@
+"""The numbers that the engine goes by; defaults are SPEC 7.3's."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    max_turns: int = 999
+    max_commands: int = 99
+    loop_timeout_s: float = 86_400.0
+    read_max_chars: int = 262_144
+    preview_chars: int = 256
+    reasoning_tokens: int = 0

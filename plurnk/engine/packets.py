@@ -1,0 +1,162 @@
+"""What a turn's packet shows, read from the store in one snapshot (SPEC 3.4)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from plurnk.content import mimetypes
+from plurnk.content.previews import Preview, binary_preview, preview
+from plurnk.engine.limits import Limits
+from plurnk.language.ast import UrlTarget
+from plurnk.language.targets import canonical, entry_address
+from plurnk.plugins.api import ChannelSpec, GenerateRequest, Message, Provider, Scheme
+from plurnk.rules import packet
+from plurnk.rules.packet import Packet
+from plurnk.rules.snapshot import IndexChannel, IndexEntry, LogRow, PacketInputs
+from plurnk.store import channels, entries, log, loops, sessions, turns
+from plurnk.store.channels import Channel
+from plurnk.store.entries import Entry
+from plurnk.store.log import TurnRef
+from plurnk.store.loops import Loop
+from plurnk.store.query import Snapshot
+from plurnk.wire.notifications import LogEntry
+
+WINDOW_FACTOR: int = 8
+"""A preview is made from at most this many times its budget in bytes, from the end that it shows."""
+
+_READS = frozenset({"READ", "FIND"})
+
+
+@dataclass(frozen=True, slots=True)
+class Papers:
+    """The texts that every packet begins with: the language card, and the persona of last resort."""
+
+    definition: str
+    persona: str
+
+
+@dataclass(frozen=True, slots=True)
+class PacketMaker:
+    """Builds packets. ``build`` runs on a reader thread: a long log is no load for the event loop."""
+
+    papers: Papers
+    limits: Limits
+    schemes: Mapping[str, Scheme]
+
+    def build(self, provider: Provider, loop: Loop, turn: TurnRef, db: Snapshot) -> Packet:
+        inputs = PacketInputs(
+            definition=self.papers.definition,
+            persona=self._persona(db, loop),
+            index=tuple(self._index(db, loop)),
+            log=tuple(self._row(row, hidden=hidden) for row, hidden in log.of_run(db, loop.run_id)),
+            prompts=tuple(loops.prompts(db, loop)),
+            errors=turns.telemetry_before(db, turn),
+            turn_number=turn.turn_seq,
+            max_turns=loop.max_turns,
+            context_size=provider.context_size,
+        )
+        return packet.build(inputs, provider.count_tokens)
+
+    def _persona(self, db: Snapshot, loop: Loop) -> str:
+        """Loop > run > session > the file."""
+        of_run = sessions.get_run(db, loop.run_id).persona
+        of_session = sessions.get(db, loop.session_id).persona
+        return next(p for p in (loop.persona, of_run, of_session, self.papers.persona) if p is not None)
+
+    def _index(self, db: Snapshot, loop: Loop) -> list[IndexEntry]:
+        """Every indexed entry but the loop's own prompts, which are shown as the prompt."""
+        own = f"prompt/{loop.id}"
+        return [
+            IndexEntry(
+                path=entry.pathname if entry.scheme is None else entry_address(entry.scheme, entry.pathname),
+                channels=tuple(self._channel(db, entry, channel) for channel in shown),
+                tags=entries.tags(db, entry.id),
+            )
+            for entry, shown in entries.indexed(db, loop.run_id)
+            if not (entry.scheme == "plurnk" and (entry.pathname == own or entry.pathname.startswith(f"{own}/")))
+        ]
+
+    def _channel(self, db: Snapshot, entry: Entry, channel: Channel) -> IndexChannel:
+        scheme = self.schemes.get(entry.scheme or "file")
+        spec = scheme.manifest.channels.get(channel.name, ChannelSpec()) if scheme is not None else ChannelSpec()
+        return IndexChannel(
+            name=channel.name,
+            mimetype=channel.mimetype,
+            tokens=channel.tokens,
+            preview=self._preview(db, channel, spec),
+            is_default=scheme is None or scheme.manifest.default_channel == channel.name,
+            state=channel.state,
+        )
+
+    def _preview(self, db: Snapshot, channel: Channel, spec: ChannelSpec) -> Preview:
+        """From a window at the end that is shown, so that a long channel costs no more than a short one."""
+        budget = self.limits.preview_chars
+        window = budget * WINDOW_FACTOR
+        start = max(0, channel.length_bytes - window) if spec.orientation == "tail" else 0
+        data = channels.read_bytes(db, channel, start, window)
+        if not mimetypes.is_text(channel.mimetype, data, complete=channel.length_bytes <= window):
+            return binary_preview(channel.mimetype, channel.length_bytes)
+        first_line = 1 if start == 0 else channel.newlines - data.count(b"\n") + 1
+        return preview(
+            data.decode("utf-8", "replace"),
+            channel.mimetype,
+            budget,
+            spec.orientation,
+            first_line=first_line,
+            total_lines=channel.lines,
+        )
+
+    def _row(self, row: LogEntry, *, hidden: bool) -> LogRow:
+        shows_content = row.op in _READS
+        body = row.tx.get("body")
+        return LogRow(
+            loop_seq=row.loop_seq,
+            turn_seq=row.turn_seq,
+            sequence=row.sequence,
+            op=row.op,
+            origin=row.origin,
+            status=row.status_rx,
+            target=self._target(row),
+            matcher=body.get("raw") if isinstance(body, dict) and "dialect" in body else None,
+            matches=row.rx.get("matches"),
+            content=row.rx.get("content") if shows_content else None,
+            mimetype=row.rx.get("mimetype", mimetypes.PLAIN),
+            start_line=row.rx.get("startLine"),
+            next_line=row.rx.get("nextLine"),
+            diff=row.rx.get("diff"),
+            error=row.rx.get("error"),
+            outcome=row.outcome,
+            hidden=hidden,
+        )
+
+    def _target(self, row: LogEntry) -> str | None:
+        """The canonical address, with ``#channel`` unless that is the default one."""
+        if row.pathname is None:
+            return None
+        if row.scheme is None:
+            return row.pathname
+        address = canonical(
+            UrlTarget(
+                raw="",
+                scheme=row.scheme,
+                hostname=row.hostname,
+                port=row.port,
+                pathname=row.pathname,
+            )
+        )
+        scheme = self.schemes.get(row.scheme)
+        default = scheme.manifest.default_channel if scheme is not None else None
+        return address if row.fragment in (None, default) else f"{address}#{row.fragment}"
+
+
+def request(made: Packet, *, reasoning_tokens: int) -> GenerateRequest:
+    """What is asked of the provider: the packet's two messages."""
+    return GenerateRequest(
+        messages=(
+            Message(role="system", content=packet.render_system(made)),
+            Message(role="user", content=packet.render_user(made)),
+        ),
+        stable_prefix_chars=packet.stable_prefix_chars(made),
+        reasoning_tokens=reasoning_tokens,
+    )

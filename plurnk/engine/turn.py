@@ -1,0 +1,185 @@
+"""One round trip with a model: packet out, statements back, each done in order (SPEC 3.3)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import msgspec
+
+from plurnk.engine import packets
+from plurnk.engine.bus import Bus
+from plurnk.engine.dispatch import Asker, Dispatcher
+from plurnk.engine.limits import Limits
+from plurnk.engine.packets import PacketMaker
+from plurnk.errors import UpstreamFailed
+from plurnk.language.ast import Edit, ErrorItem, Item, ParseError, Statement, StatementItem, TextItem, UrlTarget
+from plurnk.language.parser import Parser
+from plurnk.plugins.api import ChannelContent, Completion, EntryContent, EntryStorage, Provider
+from plurnk.plugins.api import Usage as Tokens
+from plurnk.rules import packet, telemetry
+from plurnk.rules.packet import Assistant, Packet
+from plurnk.rules.telemetry import Telemetry
+from plurnk.store import log, loops, turns
+from plurnk.store.database import Store, Tx
+from plurnk.store.log import TurnRef
+from plurnk.store.loops import Loop
+from plurnk.store.turns import TurnEnd
+from plurnk.wire.notifications import LogEntry, TurnDelta, Usage
+from plurnk.wire.results import OpResult
+
+CARRY_ON, PARK, NO_OPS = 102, 202, 422
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Workshop:
+    """What turns are made with. ``prompts`` is the scheme ``plurnk://``, where prompts become entries."""
+
+    store: Store
+    dispatcher: Dispatcher
+    bus: Bus
+    limits: Limits
+    packets: PacketMaker
+    prompts: EntryStorage
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the model said: statements, what stood between them, and what could not be read."""
+
+    completion: Completion
+    statements: tuple[Statement, ...]
+    prose: str
+    errors: tuple[ParseError, ...]
+
+
+def turn_status(rows: Sequence[LogEntry]) -> int:
+    """The last broadcast SEND's code, else 102; 422 when nothing was done."""
+    said = [row.signal for row in rows if row.op == "SEND" and row.pathname is None and row.status_rx < 400]
+    return said[-1] if said else CARRY_ON if rows else NO_OPS
+
+
+async def run_turn(shop: Workshop, loop: Loop, provider: Provider, asker: Asker) -> int:
+    """Run the loop's next turn to its end and return the turn's status.
+
+    Raises:
+        UpstreamFailed: the provider failed; the turn has ended 500.
+
+    Cancelled: the turn's row is still open; what was dispatched is committed.
+    """
+    turn = await shop.store.write(partial(_begin, loop, shop.prompts))
+    asked = await shop.store.read(partial(shop.packets.build, provider, loop, turn))
+    try:
+        answer = await _ask(shop, turn, provider, asked)
+    except UpstreamFailed as error:
+        failed = telemetry.ProviderError(message=f"The provider failed: {error.detail}.")
+        end = TurnEnd(status=500, reason="provider_error", packet=msgspec.json.encode(asked), telemetry=(failed,))
+        await shop.store.write(lambda tx: turns.end(tx, turn, end))
+        raise
+    return await _do(shop, turn, provider, asked, answer, asker)
+
+
+def _begin(loop: Loop, prompts: EntryStorage, tx: Tx) -> TurnRef:
+    """The turn's row, and a system row for each prompt that it is the first to show."""
+    turn = turns.begin(tx, loop)
+    if turn.turn_seq == 1:
+        _show_prompt(tx, turn, prompts, f"prompt/{loop.id}", loop.prompt)
+    for number, prompt in enumerate(loops.show_pending(tx, loop.id, turn.turn_id), 1):
+        suffix = f"-{number}" if number > 1 else ""
+        _show_prompt(tx, turn, prompts, f"prompt/{loop.id}/{turn.turn_seq}{suffix}", prompt)
+    return turn
+
+
+def _show_prompt(tx: Tx, turn: TurnRef, prompts: EntryStorage, path: str, prompt: str) -> None:
+    content = EntryContent(channels={"body": ChannelContent(mimetype="text/markdown", data=prompt.encode())})
+    entry_id = prompts.write_entry(tx, turn, "system", path, content)
+    statement = Edit(target=UrlTarget(raw=f"plurnk://{path}", scheme="plurnk", pathname=path), body=prompt)
+    log.add(tx, turn, statement, origin="system", result=OpResult(status=201, entry_id=entry_id, channel="body"))
+
+
+async def _ask(shop: Workshop, turn: TurnRef, provider: Provider, asked: Packet) -> Answer:
+    """Send the packet; read the answer while it streams in."""
+    request = packets.request(asked, reasoning_tokens=shop.limits.reasoning_tokens)
+    parser = Parser()
+    items: list[Item] = []
+    completion: Completion | None = None
+    async with provider.generate(request) as deltas:
+        async for delta in deltas:
+            if isinstance(delta, Completion):
+                completion = delta
+                continue
+            told = TurnDelta(loop_id=turn.loop_id, turn_id=turn.turn_id, kind=delta.kind, text=delta.text)
+            shop.bus.tell(turn.session_id, told)
+            if delta.kind == "content":
+                items += parser.feed(delta.text)
+    if completion is None:
+        raise UpstreamFailed("the answer has no end")
+    items += parser.close().items
+    return Answer(
+        completion,
+        tuple(item.statement for item in items if isinstance(item, StatementItem)),
+        "".join(item.text for item in items if isinstance(item, TextItem)).strip(),
+        tuple(item.error for item in items if isinstance(item, ErrorItem)),
+    )
+
+
+async def _do(shop: Workshop, turn: TurnRef, provider: Provider, asked: Packet, answer: Answer, asker: Asker) -> int:
+    """Do the statements in order; the last one's transaction also ends the turn."""
+    todo = answer.statements[: shop.limits.max_commands]
+    rows: list[LogEntry] = []
+
+    def end(tx: Tx, last: LogEntry | None = None) -> None:
+        done = rows if last is None else [*rows, last]
+        ended = TurnEnd(
+            status=turn_status(done),
+            packet=msgspec.json.encode(_answered(asked, answer, provider)),
+            model=answer.completion.model or provider.model,
+            finish_reason=answer.completion.finish_reason,
+            usage=_usage(provider, answer.completion.usage),
+            telemetry=_telemetry(answer, done),
+        )
+        turns.end(tx, turn, ended)
+
+    for number, statement in enumerate(todo, 1):
+        also = end if number == len(todo) else None
+        row, _result = await shop.dispatcher.dispatch(turn, statement, asker, also=also)
+        rows.append(row)
+    if not todo:
+        await shop.store.write(end)
+    return turn_status(rows)
+
+
+def _answered(asked: Packet, answer: Answer, provider: Provider) -> Packet:
+    completion = answer.completion
+    assistant = Assistant(
+        tokens=completion.usage.completion or provider.count_tokens(completion.content),
+        content=completion.content,
+        ops=answer.statements,
+        reasoning="\n\n".join(filter(None, [completion.reasoning, answer.prose])),
+    )
+    return packet.with_answer(asked, assistant, completion.raw)
+
+
+def _usage(provider: Provider, tokens: Tokens) -> Usage:
+    return Usage(
+        prompt=tokens.prompt,
+        completion=tokens.completion,
+        cached=tokens.cached,
+        reasoning=tokens.reasoning,
+        cost_pico=provider.cost_for(tokens),
+    )
+
+
+def _telemetry(answer: Answer, rows: Sequence[LogEntry]) -> tuple[Telemetry, ...]:
+    """What the next turn is told of this one."""
+    events: list[Telemetry] = [telemetry.action_failure(row) for row in rows if row.status_rx >= 400]
+    events += telemetry.parse_failures(answer.errors, answer.completion.content)
+    emitted = len(answer.statements)
+    if emitted > len(rows):
+        events.append(telemetry.max_commands(emitted=emitted, dropped=emitted - len(rows)))
+    if not emitted:
+        events.append(telemetry.NoOps())
+    if turn_status(rows) == PARK:
+        events.append(telemetry.NothingToWaitFor())
+    return tuple(events)

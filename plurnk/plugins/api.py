@@ -1,0 +1,230 @@
+"""What the author of a plugin imports, and nothing else of plurnk (SPEC 2.3, 3.8, 7.4).
+
+A scheme plugin is an object that satisfies ``Scheme`` under the entry-point group ``plurnk.schemes``,
+its name there being its manifest's. A provider plugin satisfies ``ProviderFactory`` under
+``plurnk.providers``; its name there is the ``<provider>`` of ``PLURNK_MODEL_<alias>=<provider>/<model>``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, runtime_checkable
+
+from plurnk.language.ast import OpName, Statement
+from plurnk.store.database import Store, Tx
+from plurnk.store.log import TurnRef
+from plurnk.wire.notifications import Origin
+from plurnk.wire.results import OpResult
+
+if TYPE_CHECKING:
+    import httpx
+
+CONTRACT_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChannelSpec:
+    """A channel that a scheme's entries have; ``mimetype`` unless the path says otherwise."""
+
+    mimetype: str = "text/markdown"
+    orientation: Literal["head", "tail"] = "head"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manifest:
+    """What a scheme is (SPEC 2.3). ``channels``' first is not special; ``default_channel`` is."""
+
+    name: str
+    channels: Mapping[str, ChannelSpec]
+    default_channel: str | None
+    writable_by: frozenset[Origin]
+    scope: Literal["session", "agent"] = "session"
+    authority: bool = False
+    effects: Literal["none", "internal", "external"] = "internal"
+    proposes: bool = False
+    excluded_in_ask: bool = False
+    requires_web: bool = False
+    requires_interaction: bool = False
+    model_visible: bool = True
+    category: str = "notes"
+    contract_version: int = CONTRACT_VERSION
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """One operation to be done: who asks, where it is logged, and with what to do it."""
+
+    turn: TurnRef
+    origin: Origin
+    statement: Statement
+    store: Store
+    project_root: str | None
+    read_max_chars: int
+
+
+Unit: TypeAlias = Callable[[Tx], OpResult]
+"""The effect of an operation on the store. It runs in the transaction that writes the log row, so
+there is never one without the other; raising a ``PlurnkError`` undoes it and becomes the result."""
+
+Handler: TypeAlias = Callable[[Call], Awaitable[OpResult | Unit]]
+"""Does an operation: returns its result, or the unit that makes it.
+
+Raises:
+    PlurnkError: a refusal; its status and detail become the result.
+"""
+
+
+class Scheme(Protocol):
+    """A kind of resource. An op that has no handler answers 501."""
+
+    @property
+    def manifest(self) -> Manifest: ...
+
+    @property
+    def handlers(self) -> Mapping[OpName, Handler]: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChannelContent:
+    mimetype: str
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EntryContent:
+    """An entry as COPY and MOVE carry it: channels by name, and tags."""
+
+    channels: Mapping[str, ChannelContent]
+    tags: tuple[str, ...] = ()
+
+
+@runtime_checkable
+class EntryStorage(Protocol):
+    """What a scheme whose entries live in the store has besides, for COPY and MOVE across schemes.
+
+    All three run inside a write unit; ``pathname`` is decoded.
+    """
+
+    def read_entry(self, tx: Tx, turn: TurnRef, pathname: str) -> EntryContent | None:
+        """The entry, or None when there is none."""
+        ...
+
+    def write_entry(self, tx: Tx, turn: TurnRef, origin: Origin, pathname: str, content: EntryContent) -> int:
+        """Set the given channels and exactly these tags, making the entry if need be; returns its id.
+
+        Raises:
+            PlurnkError: the path or a channel is refused.
+        """
+        ...
+
+    def delete_entry(self, tx: Tx, turn: TurnRef, origin: Origin, pathname: str, channel: str | None) -> None:
+        """Remove the entry, or only that channel of it. Nothing happens when it is not there."""
+        ...
+
+
+Role: TypeAlias = Literal["system", "user", "assistant"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Message:
+    role: Role
+    content: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GenerateRequest:
+    """One round trip: the messages exactly as stored in the turn's packet.
+
+    ``stable_prefix_chars`` counts how many characters of the first message are expected to come
+    again unchanged (prompt caching); ``reasoning_tokens`` 0 means "do not ask for reasoning".
+    """
+
+    messages: tuple[Message, ...]
+    stable_prefix_chars: int = 0
+    reasoning_tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Usage:
+    """Tokens as the provider reported them; ``cached`` is part of ``prompt``, ``reasoning`` of ``completion``."""
+
+    prompt: int = 0
+    completion: int = 0
+    cached: int = 0
+    reasoning: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delta:
+    kind: Literal["content", "reasoning"]
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Completion:
+    """The whole answer. ``raw`` is the provider's own last object, JSON by definition."""
+
+    content: str
+    reasoning: str = ""
+    usage: Usage = field(default_factory=Usage)
+    finish_reason: str = "stop"
+    model: str = ""
+    raw: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Provider(Protocol):
+    """One model, ready to be asked; used by one turn at a time."""
+
+    @property
+    def model(self) -> str: ...
+
+    @property
+    def context_size(self) -> int | None: ...
+
+    def count_tokens(self, text: str) -> int:
+        """Tokens of ``text``: sync and cheap; an estimate will do."""
+        ...
+
+    def cost_for(self, usage: Usage) -> int:
+        """Cost of ``usage`` in pico-USD; 0 when prices are not known."""
+        ...
+
+    def generate(self, request: GenerateRequest) -> AbstractAsyncContextManager[AsyncIterator[Delta | Completion]]:
+        """Ask. Iterate for deltas; the last item is the one ``Completion``.
+
+        Leaving the block, by ``Cancelled`` too, closes the provider's stream before it returns.
+
+        Raises:
+            UpstreamFailed: the provider refused, failed, or broke off (never naming the key).
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProviderSettings:
+    """What a factory gets. ``env`` is the effective environment (PLURNK_* cascade and keys);
+    ``http`` returns the daemon's one shared client, made at first use."""
+
+    alias: str
+    provider: str
+    model: str
+    env: Mapping[str, str]
+    http: Callable[[], httpx.AsyncClient]
+
+    def option(self, name: str) -> str | None:
+        """The alias's own setting ``PLURNK_MODEL_<alias>__<name>``, or None."""
+        return self.env.get(f"PLURNK_MODEL_{self.alias}__{name}")
+
+
+class ProviderFactory(Protocol):
+    contract_version: int
+
+    def __call__(self, settings: ProviderSettings) -> Provider:
+        """Make a provider; no I/O here.
+
+        Raises:
+            Malformed: a setting is missing or wrong; the message names the variable.
+        """
+        ...

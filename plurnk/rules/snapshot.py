@@ -1,0 +1,79 @@
+"""What a packet is made from: frozen values that the engine fills from the store (SPEC 3.4).
+
+All paths and targets here are in their canonical spelling, ``scheme://pathname``, bare for files.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from plurnk.content.previews import Preview
+from plurnk.language.ast import OpName
+from plurnk.rules.telemetry import Telemetry
+from plurnk.wire.notifications import Origin
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IndexChannel:
+    """One indexed channel. An empty channel has an empty preview and is then only listed."""
+
+    name: str
+    mimetype: str
+    tokens: int
+    preview: Preview
+    is_default: bool = True
+    state: Literal["static", "active", "closed", "errored"] = "static"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IndexEntry:
+    """One entry of the index, with its indexed channels in order."""
+
+    path: str
+    channels: tuple[IndexChannel, ...]
+    tags: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogRow:
+    """One row of the run's log, as far as the model sees it.
+
+    ``target`` includes ``#channel`` when that is not the default one; ``matcher`` is as written.
+    ``content`` and ``diff`` are shown whenever they are there, so leave them None where they are not
+    to be seen. ``start_line`` None: the lines of ``content`` have no numbers of their own (several
+    entries in one READ). ``next_line`` comes with a 206: from there the rest can be read.
+    """
+
+    loop_seq: int
+    turn_seq: int
+    sequence: int
+    op: OpName
+    origin: Origin
+    status: int
+    target: str | None = None
+    matcher: str | None = None
+    matches: int | None = None
+    content: str | None = None
+    mimetype: str = "text/plain"
+    start_line: int | None = 1
+    next_line: int | None = None
+    diff: str | None = None
+    error: str | None = None
+    outcome: str | None = None
+    hidden: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PacketInputs:
+    """Everything one packet shows. ``prompts``: the loop's, then what was injected for this turn."""
+
+    definition: str
+    persona: str
+    index: tuple[IndexEntry, ...]
+    log: tuple[LogRow, ...]
+    prompts: tuple[str, ...]
+    errors: tuple[Telemetry, ...]
+    turn_number: int
+    max_turns: int
+    context_size: int | None

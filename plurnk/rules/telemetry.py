@@ -1,0 +1,184 @@
+"""What a model is told once about the turn before: flat objects with ``kind`` and ``message`` (SPEC 3.5)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final, Literal, TypeAlias
+
+import msgspec
+
+from plurnk.language.ast import OpName, ParseError
+from plurnk.wire.notifications import LogEntry
+
+MAX_PARSE_FAILURES: Final = 20
+"""More broken statements than these in one turn are counted, not listed: garbage must not fill a packet."""
+
+SNIPPET_CHARS: Final = 80
+
+
+class _Event(msgspec.Struct, frozen=True, kw_only=True, rename="camel", tag_field="kind"):
+    """``message`` is one sentence; the fields beside it are the facts that it is made of."""
+
+    message: str
+
+
+class ActionFailure(_Event, frozen=True, kw_only=True, tag="action_failure"):
+    """A row of the previous turn ended with 400 or more; ``coordinate`` is its ``L/T/S``."""
+
+    coordinate: str
+    op: OpName
+    status: int
+    target: str | None
+
+
+class ParseFailure(_Event, frozen=True, kw_only=True, tag="parse_error"):
+    """A statement could not be parsed; ``snippet`` is the text from where it went wrong."""
+
+    line: int
+    column: int
+    source: Literal["lexer", "parser", "visitor"]
+    snippet: str
+
+
+class NoOps(_Event, frozen=True, kw_only=True, tag="no_ops"):
+    message: str = "The turn had no statement, so nothing was done; end a loop with SEND[200]."
+
+
+class MaxCommands(_Event, frozen=True, kw_only=True, tag="max_commands"):
+    emitted: int
+    dropped: int
+
+
+class Strike(_Event, frozen=True, kw_only=True, tag="strike"):
+    streak: int
+    max_strikes: int
+    reason: str
+
+
+class Cycle(_Event, frozen=True, kw_only=True, tag="cycle"):
+    period: int
+    cycles: int
+
+
+class SuddenDeath(_Event, frozen=True, kw_only=True, tag="sudden_death"):
+    remaining: int
+
+
+class BudgetFolded(_Event, frozen=True, kw_only=True, tag="budget_folded"):
+    rows: int
+    tokens: int
+
+
+class ProviderRetry(_Event, frozen=True, kw_only=True, tag="provider_retry"):
+    """``status`` is the provider's; None when it did not answer."""
+
+    attempt: int
+    status: int | None
+
+
+class NothingToWaitFor(_Event, frozen=True, kw_only=True, tag="nothing_to_wait_for"):
+    message: str = "SEND[202] waits for a stream or a prompt, but no stream is live; the loop goes on."
+
+
+class ProviderError(_Event, frozen=True, kw_only=True, tag="provider_error"):
+    """The provider failed for good, and with it the loop; ``message`` has the cause."""
+
+
+class Interrupted(_Event, frozen=True, kw_only=True, tag="interrupted"):
+    """The daemon was stopped in the middle of the turn before; the loop was resumed (SPEC 7.2)."""
+
+    message: str = "The daemon stopped in the middle of the last turn; the log shows what was done before."
+
+
+Telemetry: TypeAlias = (
+    ActionFailure
+    | ParseFailure
+    | NoOps
+    | MaxCommands
+    | Strike
+    | Cycle
+    | SuddenDeath
+    | BudgetFolded
+    | ProviderRetry
+    | NothingToWaitFor
+    | ProviderError
+    | Interrupted
+)
+
+
+def flat(event: Telemetry) -> dict[str, Any]:
+    """``event`` as the JSON object that packets hold and clients get."""
+    built: dict[str, Any] = msgspec.to_builtins(event)
+    return built
+
+
+def action_failure(row: LogEntry) -> ActionFailure:
+    """A row that ended with 400 or more, with the error that it gave."""
+    coordinate = f"{row.loop_seq}/{row.turn_seq}/{row.sequence}"
+    target = None if row.pathname is None else row.pathname if row.scheme is None else f"{row.scheme}://{row.pathname}"
+    return ActionFailure(
+        message=f"{row.op} {target or ''}: {row.rx.get('error', row.outcome or row.status_rx)}",
+        coordinate=coordinate,
+        op=row.op,
+        status=row.status_rx,
+        target=target,
+    )
+
+
+def parse_failures(errors: Sequence[ParseError], text: str) -> tuple[ParseFailure, ...]:
+    """The errors of one parse of ``text``, each with what stands there; at most ``MAX_PARSE_FAILURES``."""
+    lines = text.split("\n") if errors else []
+    shown = [_parse_failure(error, error.message, lines) for error in errors[:MAX_PARSE_FAILURES]]
+    missing = len(errors) - len(shown)
+    if missing:
+        first = errors[MAX_PARSE_FAILURES - 1]
+        shown[-1] = _parse_failure(first, f"{missing + 1} more statements could not be parsed.", lines)
+    return tuple(shown)
+
+
+def max_commands(*, emitted: int, dropped: int) -> MaxCommands:
+    return MaxCommands(
+        message=f"The turn had {emitted} statements; the last {dropped} were not run.",
+        emitted=emitted,
+        dropped=dropped,
+    )
+
+
+def strike(*, streak: int, max_strikes: int, reason: str) -> Strike:
+    return Strike(
+        message=f"Strike {streak} of {max_strikes}: {reason}.", streak=streak, max_strikes=max_strikes, reason=reason
+    )
+
+
+def cycle(*, period: int, cycles: int) -> Cycle:
+    return Cycle(
+        message=f"The last turns repeat the same {period} turn(s) {cycles} times.", period=period, cycles=cycles
+    )
+
+
+def sudden_death(*, remaining: int) -> SuddenDeath:
+    return SuddenDeath(message=f"{remaining} turn(s) left before the loop is ended.", remaining=remaining)
+
+
+def budget_folded(*, rows: int, tokens: int) -> BudgetFolded:
+    return BudgetFolded(
+        message=f"{rows} log row(s) were folded to free {tokens} tokens; READ shows them again.",
+        rows=rows,
+        tokens=tokens,
+    )
+
+
+def provider_retry(*, attempt: int, status: int | None) -> ProviderRetry:
+    cause = "did not answer" if status is None else f"answered {status}"
+    return ProviderRetry(message=f"The provider {cause}; attempt {attempt} follows.", attempt=attempt, status=status)
+
+
+def _parse_failure(error: ParseError, message: str, lines: Sequence[str]) -> ParseFailure:
+    line = lines[error.line - 1] if error.line <= len(lines) else ""
+    return ParseFailure(
+        message=message,
+        line=error.line,
+        column=error.column,
+        source=error.source,
+        snippet=line[error.column : error.column + SNIPPET_CHARS],
+    )

@@ -1,0 +1,272 @@
+"""Schemes whose resources are entries in the store: known, unknown, skill, plurnk (SPEC 2.3, 2.4).
+
+Every write is a unit that runs in the transaction of its log row. Reads run on a reader thread,
+against one snapshot.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+
+from plurnk.content import diffs, json_items, lines, mimetypes
+from plurnk.content.tokens import estimate_tokens
+from plurnk.errors import Conflict, Denied, Malformed, NotFound, Unsupported, UnsupportedType
+from plurnk.language.ast import Edit, Find, Hide, LineMarker, OpName, Read, Send, Show, Target, UrlTarget
+from plurnk.language.targets import entry_address, entry_pathname
+from plurnk.plugins.api import Call, ChannelContent, EntryContent, Handler, Manifest, Unit
+from plurnk.schemes import reading, selection
+from plurnk.store import channels, entries
+from plurnk.store.channels import Channel
+from plurnk.store.database import Tx
+from plurnk.store.entries import Entry
+from plurnk.store.log import TurnRef
+from plurnk.store.query import Snapshot
+from plurnk.wire.notifications import Origin
+from plurnk.wire.results import OpResult
+
+GONE, CANCEL = 410, 499
+"""The signals of SEND and HIDE that mean "delete the entry" and "cancel its live stream"."""
+
+
+class EntryScheme:
+    """One scheme over the store's entries. Paths under ``reserved`` are not the model's to write."""
+
+    def __init__(self, manifest: Manifest, *, reserved: str | None = None) -> None:
+        self.manifest = manifest
+        self._reserved = reserved
+        self.handlers: Mapping[OpName, Handler] = {
+            "FIND": self.find,
+            "READ": self.read,
+            "EDIT": self.edit,
+            "SHOW": self.show,
+            "HIDE": self.hide,
+            "SEND": self.send,
+        }
+
+    # -- operations
+
+    async def find(self, call: Call) -> OpResult:
+        statement = call.statement
+        assert isinstance(statement, Find)
+        wanted = selection.wanted(self._pathname(statement.target), statement.signal, statement.body)
+
+        def unit(db: Snapshot) -> OpResult:
+            found = selection.select(db, self._session(call.turn), self.manifest.name, wanted)
+            return selection.listing([self._uri(entry.pathname) for entry in found], statement.line_marker)
+
+        return await call.store.read(unit)
+
+    async def read(self, call: Call) -> OpResult:
+        statement = call.statement
+        assert isinstance(statement, Read)
+        pathname = self._pathname(statement.target)
+        name = self._channel_name(statement.target)
+        tags = frozenset(statement.signal or ())
+
+        def unit(db: Snapshot) -> OpResult:
+            entry = self._entry(db, call.turn, pathname)
+            if not tags <= set(entries.tags(db, entry.id)):
+                raise NotFound(f"{self._uri(pathname)} does not have the tags {', '.join(sorted(tags))}")
+            channel = self._channel(db, entry, name)
+            return reading.read(db, channel, statement.line_marker, statement.body, max_chars=call.read_max_chars)
+
+        return await call.store.read(unit)
+
+    async def edit(self, call: Call) -> Unit:
+        statement = call.statement
+        assert isinstance(statement, Edit)
+        pathname = self._pathname(statement.target)
+        name = self._channel_name(statement.target)
+        self._check_reserved(call.origin, pathname)
+        if not pathname:
+            raise Malformed(f"EDIT needs a path after {self.manifest.name}://")
+        return partial(self._edit, call.turn, statement, pathname, name)
+
+    def _edit(self, turn: TurnRef, statement: Edit, pathname: str, name: str, tx: Tx) -> OpResult:
+        body = statement.body or ""
+        entry = entries.find(tx.db, self._session(turn), self.manifest.name, pathname)
+        if entry is None and name != self.manifest.default_channel:
+            raise NotFound(f"{self._uri(pathname)} is not there, so it has no channel {name}")
+        if entry is None:
+            entry = entries.create(tx, self._session(turn), self.manifest.name, pathname)
+            status, old, new = 201, "", body
+        else:
+            status = 200
+            old = self._editable_text(tx, entry, name)
+            new = (
+                body
+                if statement.line_marker is None
+                else edited(old, statement.line_marker, body, self._type(pathname, name))
+            )
+        channel = channels.find(tx.db, entry.id, name)
+        if channel is None or new != old:
+            channel = self._write(tx, entry, name, new.encode())
+        elif status == 200:
+            status = 304
+        if entries.add_tags(tx, entry.id, statement.signal or ()) and status == 304:
+            status = 200
+        entries.index(tx, turn.run_id, [channel.id])
+        diff = diffs.unified(old, new, self._uri(pathname)) if status == 200 and new != old else None
+        return OpResult(status=status, entry_id=entry.id, channel=name, diff=diff)
+
+    async def show(self, call: Call) -> Unit:
+        statement = call.statement
+        assert isinstance(statement, Show)
+        return partial(self._toggle, call.turn, statement, entries.index)
+
+    async def hide(self, call: Call) -> Unit:
+        statement = call.statement
+        assert isinstance(statement, Hide)
+        if isinstance(statement.signal, int) and statement.signal != CANCEL:
+            raise Malformed(f"HIDE takes tags or 499, not {statement.signal}")
+        return partial(self._toggle, call.turn, statement, entries.archive)
+
+    def _toggle(self, turn: TurnRef, statement: Show | Hide, change: entries.ChangeIndex, tx: Tx) -> OpResult:
+        """SHOW or HIDE: ``change`` the run's index for what the statement names."""
+        pathname = self._pathname(statement.target)
+        tags = statement.signal if isinstance(statement.signal, tuple) else ()
+        wanted = selection.wanted(pathname, tags, statement.body)
+        if wanted.is_one_path and statement.line_marker is None:
+            chosen: Sequence[Entry] = [self._entry(tx.db, turn, pathname)]
+        else:
+            found = selection.select(tx.db, self._session(turn), self.manifest.name, wanted)
+            chosen = selection.page(found, statement.line_marker)
+        fragment = statement.target.fragment if isinstance(statement.target, UrlTarget) else None
+        name = self._channel_name(statement.target) if fragment else None
+        ids = [c.id for e in chosen for c in channels.of_entry(tx.db, e.id) if name in (None, c.name)]
+        return OpResult(status=200 if change(tx, turn.run_id, ids) else 304, matches=len(chosen))
+
+    async def send(self, call: Call) -> Unit:
+        statement = call.statement
+        assert isinstance(statement, Send)
+        pathname = self._pathname(statement.target)
+        fragment = statement.target.fragment if isinstance(statement.target, UrlTarget) else None
+        if statement.signal == CANCEL:
+            return partial(self._nothing_live, call.turn, pathname)
+        if statement.signal != GONE:
+            raise Unsupported(f"{self.manifest.name}:// does not take SEND[{statement.signal}]; 410 deletes an entry")
+        self._check_reserved(call.origin, pathname)
+        if fragment is None:
+            return partial(self._delete, call.turn, pathname)
+        return partial(self._delete_channel, call.turn, pathname, self._channel_name(statement.target))
+
+    def _nothing_live(self, turn: TurnRef, pathname: str, tx: Tx) -> OpResult:
+        self._entry(tx.db, turn, pathname)
+        raise Conflict(f"{self._uri(pathname)} has no live stream")
+
+    def _delete(self, turn: TurnRef, pathname: str, tx: Tx) -> OpResult:
+        entry = self._entry(tx.db, turn, pathname)
+        entries.delete(tx, entry.id)
+        return OpResult(status=200, entry_id=entry.id)
+
+    def _delete_channel(self, turn: TurnRef, pathname: str, name: str, tx: Tx) -> OpResult:
+        entry = self._entry(tx.db, turn, pathname)
+        channels.delete(tx.db, self._channel(tx.db, entry, name).id)
+        return OpResult(status=200, entry_id=entry.id, channel=name)
+
+    # -- COPY and MOVE
+
+    def read_entry(self, tx: Tx, turn: TurnRef, pathname: str) -> EntryContent | None:
+        entry = entries.find(tx.db, self._session(turn), self.manifest.name, pathname)
+        if entry is None:
+            return None
+        return EntryContent(
+            channels={
+                c.name: ChannelContent(mimetype=c.mimetype, data=channels.read_bytes(tx.db, c))
+                for c in channels.of_entry(tx.db, entry.id)
+            },
+            tags=entries.tags(tx.db, entry.id),
+        )
+
+    def write_entry(self, tx: Tx, turn: TurnRef, origin: Origin, pathname: str, content: EntryContent) -> int:
+        self._check_reserved(origin, pathname)
+        if not pathname:
+            raise Malformed(f"a path is needed after {self.manifest.name}://")
+        unknown = sorted(set(content.channels) - set(self.manifest.channels))
+        if unknown:
+            raise UnsupportedType(f"{self.manifest.name}:// has no channel {unknown[0]}")
+        session_id = self._session(turn)
+        entry = entries.find(tx.db, session_id, self.manifest.name, pathname)
+        if entry is None:
+            entry = entries.create(tx, session_id, self.manifest.name, pathname)
+        written = [self._write(tx, entry, name, channel.data) for name, channel in content.channels.items()]
+        entries.set_tags(tx, entry.id, content.tags)
+        entries.index(tx, turn.run_id, [channel.id for channel in written])
+        return entry.id
+
+    def delete_entry(self, tx: Tx, turn: TurnRef, origin: Origin, pathname: str, channel: str | None) -> None:
+        self._check_reserved(origin, pathname)
+        entry = entries.find(tx.db, self._session(turn), self.manifest.name, pathname)
+        if entry is None:
+            return
+        if channel is None:
+            entries.delete(tx, entry.id)
+        else:
+            channels.delete(tx.db, self._channel(tx.db, entry, channel).id)
+
+    # -- parts
+
+    def _session(self, turn: TurnRef) -> int | None:
+        return turn.session_id if self.manifest.scope == "session" else None
+
+    def _uri(self, pathname: str) -> str:
+        return entry_address(self.manifest.name, pathname)
+
+    def _pathname(self, target: Target | None) -> str:
+        if target is None:
+            raise Malformed(f"a target such as {self.manifest.name}://name is needed")
+        return entry_pathname(target)
+
+    def _channel_name(self, target: Target | None) -> str:
+        fragment = target.fragment if isinstance(target, UrlTarget) else None
+        name = fragment or self.manifest.default_channel
+        if name is None:
+            raise Malformed(f"{self.manifest.name}:// has no default channel; name one of {self._declared()} after #")
+        if name not in self.manifest.channels:
+            raise Malformed(f"{self.manifest.name}:// has no channel {name}; it has {self._declared()}")
+        return name
+
+    def _declared(self) -> str:
+        return ", ".join(self.manifest.channels)
+
+    def _check_reserved(self, origin: Origin, pathname: str) -> None:
+        if origin == "model" and self._reserved is not None and pathname.startswith(self._reserved):
+            raise Denied(f"writer 'model' may not write {self._uri(self._reserved)}…")
+
+    def _entry(self, db: Snapshot, turn: TurnRef, pathname: str) -> Entry:
+        entry = entries.find(db, self._session(turn), self.manifest.name, pathname)
+        if entry is None:
+            raise NotFound(f"{self._uri(pathname)} is not there")
+        return entry
+
+    def _channel(self, db: Snapshot, entry: Entry, name: str) -> Channel:
+        channel = channels.find(db, entry.id, name)
+        if channel is None:
+            raise NotFound(f"{self._uri(entry.pathname)} has no channel {name}")
+        return channel
+
+    def _type(self, pathname: str, name: str) -> str:
+        return mimetypes.mimetype_of(pathname, self.manifest.channels[name].mimetype)
+
+    def _editable_text(self, tx: Tx, entry: Entry, name: str) -> str:
+        channel = channels.find(tx.db, entry.id, name)
+        if channel is None:
+            return ""
+        data = channels.read_bytes(tx.db, channel)
+        if not mimetypes.is_text(channel.mimetype, data):
+            raise UnsupportedType(f"{self._uri(entry.pathname)} is {channel.mimetype}, which EDIT cannot change")
+        return data.decode("utf-8", "replace")
+
+    def _write(self, tx: Tx, entry: Entry, name: str, data: bytes) -> Channel:
+        mimetype = self._type(entry.pathname, name)
+        channel = channels.find(tx.db, entry.id, name) or channels.create(tx.db, entry.id, name, mimetype)
+        entries.touch(tx, entry.id)
+        tokens = estimate_tokens(data.decode("utf-8", "replace"))
+        return channels.replace(tx.db, channel, data, mimetype=mimetype, tokens=tokens)
+
+
+def edited(old: str, marker: LineMarker, body: str, mimetype: str) -> str:
+    """``old`` with what ``marker`` names replaced: items of JSON, lines of anything else."""
+    edit = json_items.edit_items if mimetypes.is_json(mimetype) else lines.edit_lines
+    return edit(old, marker, body)

@@ -1,0 +1,80 @@
+"""Which entries a FIND, SHOW or HIDE means: a path prefix or glob, tags, a glob over names (SPEC 2.4)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+from plurnk.content import globs, lines
+from plurnk.errors import Unsupported
+from plurnk.language.ast import GlobMatcher, LineMarker, Matcher
+from plurnk.store import entries
+from plurnk.store.entries import Entry
+from plurnk.store.query import Snapshot
+from plurnk.wire.results import OpResult
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """``scope`` is a glob when it has glob characters, else a prefix; ``tags`` must all be present."""
+
+    scope: str
+    tags: frozenset[str]
+    names: str | None
+
+    @property
+    def is_one_path(self) -> bool:
+        """Nothing but a plain path: SHOW and HIDE then mean exactly that entry."""
+        return not globs.has_glob(self.scope) and not self.tags and self.names is None
+
+
+def wanted(scope: str, tags: Sequence[str] | None, body: Matcher | None) -> Wanted:
+    """
+    Raises:
+        Unsupported: the body is no glob; matching by content is not offered here.
+    """
+    if body is not None and not isinstance(body, GlobMatcher):
+        raise Unsupported(f"entries can be selected by glob, not by {body.__struct_config__.tag}")
+    return Wanted(scope, frozenset(tags or ()), body.raw if body is not None else None)
+
+
+def matching(pathnames: Sequence[str], wanted: Wanted) -> list[str]:
+    """The pathnames that ``wanted`` selects by name, in their order."""
+    in_scope = globs.path_glob(wanted.scope) if globs.has_glob(wanted.scope) else None
+    named = globs.path_glob(wanted.names) if wanted.names is not None else None
+    return [
+        path
+        for path in pathnames
+        if (in_scope(path) if in_scope is not None else path.startswith(wanted.scope))
+        and (named is None or named(path))
+    ]
+
+
+def select(db: Snapshot, session_id: int | None, scheme: str | None, wanted: Wanted) -> list[Entry]:
+    """The entries that ``wanted`` selects, byte-wise ascending by path."""
+    listed = {
+        entry.pathname: entry for entry in entries.listing(db, session_id, scheme, globs.literal_prefix(wanted.scope))
+    }
+    chosen = [listed[path] for path in matching(list(listed), wanted)]
+    return [entry for entry in chosen if not wanted.tags or wanted.tags <= set(entries.tags(db, entry.id))]
+
+
+def page(found: Sequence[T], marker: LineMarker | None) -> Sequence[T]:
+    """The part of ``found`` that ``marker`` names.
+
+    Raises:
+        NoSuchRange: it names something outside.
+    """
+    if marker is None:
+        return found
+    span = lines.resolve(marker, len(found), noun="result")
+    return () if isinstance(span, lines.Insertion) else found[span.first - 1 : span.last]
+
+
+def listing(addresses: Sequence[str], marker: LineMarker | None) -> OpResult:
+    """FIND's result: ``matches`` counts all, the text has the page."""
+    text = "\n".join(page(addresses, marker))
+    return OpResult(status=200, results=text, content=text, mimetype="text/plain", matches=len(addresses))

@@ -1,0 +1,108 @@
+"""What one client is attached to: a session, a run of it, the session's events, a loop for its own operations."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from plurnk.engine.bus import Event
+from plurnk.engine.clients import ClientLoop
+from plurnk.engine.engine import Engine
+from plurnk.server.outbox import Feed, Outbox, Waiting
+from plurnk.server.peer import Peer
+from plurnk.store import events, sessions
+from plurnk.store.query import Snapshot
+from plurnk.store.sessions import Run, Session
+from plurnk.wire.events import delta_key, encode_event, join_deltas
+from plurnk.wire.notifications import TurnDelta
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a client is. The ids never change; what else there is to know of them is in the store."""
+
+    session_id: int
+    run_id: int
+
+
+class Attachment:
+    """One client's state, and its ear at the bus. Closed by whoever runs the peer."""
+
+    def __init__(self, engine: Engine, outbox: Outbox) -> None:
+        self.engine = engine
+        self._outbox = outbox
+        self._place: Place | None = None
+        self._feed: Feed | None = None
+        self._deltas = False
+        self._operations: ClientLoop | None = None
+        engine.bus.connect(self)
+
+    def hear(self, event: Event) -> None:
+        """Take what the bus passes on (``engine.bus.Listener``)."""
+        feed = self._feed
+        if feed is None or feed.session_id != event.session_id:
+            self._outbox.put(Waiting(event.foreign_frame))
+        elif event.seq is not None:
+            feed.event(event.seq, event.frame)
+        elif isinstance(event.notification, TurnDelta):
+            if self._deltas:
+                feed.passing(event.frame, key=delta_key(event.notification), join=join_deltas)
+        else:
+            feed.passing(event.frame)
+
+    async def place(self) -> Place:
+        """Where the client is; one that has not said gets a session of its own, named ``auto-<n>``."""
+        if self._place is None:
+            session, run = await self.engine.store.write(
+                lambda tx: sessions.create(tx, name=None, project_root=None, persona=None, prefix="auto")
+            )
+            if self._place is None:
+                feed = await self.attach(session, run, since=None, deltas=False)
+                await self.replay(feed)
+        assert self._place is not None
+        return self._place
+
+    async def operations(self) -> ClientLoop:
+        """The loop of the client's own operations in its run."""
+        place = await self.place()
+        if self._operations is None:
+            self._operations = ClientLoop(self.engine, place.run_id)
+        return self._operations
+
+    async def attach(self, session: Session, run: Run, *, since: int | None, deltas: bool) -> Feed:
+        """Move the client to this session and run. Its events come with ``replay``: after ``since``, else from now on."""
+        last = await self.engine.store.read(lambda db: events.last_seq(db, session.id))
+        await self._leave()
+        feed = self._outbox.follow(session.id, since=since, last=last)
+        self._place, self._feed, self._deltas = Place(session.id, run.id), feed, deltas
+        self.engine.bus.join(self, session.id)
+        return feed
+
+    async def replay(self, feed: Feed) -> None:
+        """Send what ``feed`` has missed, then let live events pass."""
+
+        def read(after: int, db: Snapshot) -> Sequence[events.Recorded]:
+            return events.after(db, feed.session_id, after)
+
+        async def page(after: int) -> Sequence[tuple[int, bytes]]:
+            found = await self.engine.store.read(lambda db: read(after, db))
+            return [(e.seq, encode_event(e.method, e.params_json, e.seq)) for e in found]
+
+        await feed.replay(page)
+
+    async def _leave(self) -> None:
+        if self._place is not None:
+            self.engine.bus.leave(self, self._place.session_id)
+        if self._operations is not None:
+            operations, self._operations = self._operations, None
+            await operations.close()
+
+    async def close(self) -> None:
+        """Stop listening and end the client's loop. Bounded, and done even when cancelled."""
+        self.engine.bus.disconnect(self)
+        await self._leave()
+
+
+Client: TypeAlias = Peer[Attachment]
+"""What handlers are given."""

@@ -1,0 +1,235 @@
+"""The daemon: everything it has, in the order in which it must die (SPEC 6.1, 7.2).
+
+    store ⊃ models ⊃ runs ⊃ peers ⊃ listeners
+
+What others need dies last. Each is an ``async with``; leaving the innermost begins the end.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import ssl
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from functools import partial
+from pathlib import Path
+from typing import cast
+
+import trio
+
+from plurnk import resources
+from plurnk.config import Settings
+from plurnk.engine.bus import Bus
+from plurnk.engine.engine import Engine, open_engine
+from plurnk.engine.limits import Limits
+from plurnk.engine.models import open_models
+from plurnk.engine.packets import PacketMaker, Papers
+from plurnk.errors import Malformed
+from plurnk.plugins.registry import ProviderPlugins, load_schemes
+from plurnk.server.access import Gate, Rules, load_token
+from plurnk.server.attachment import Attachment, Client
+from plurnk.server.handlers import HANDLERS
+from plurnk.server.listener import (
+    Listener,
+    check_exposure,
+    is_loopback,
+    open_tcp,
+    open_unix,
+    serve_listeners,
+    url_of,
+)
+from plurnk.server.logs import set_up as set_up_logging
+from plurnk.server.methods import Methods
+from plurnk.server.outbox import Outbox
+from plurnk.server.peer import Peer
+from plurnk.server.websocket import CloseCode
+from plurnk.store.clock import utc_now
+from plurnk.store.database import Durability, open_store
+
+logger = logging.getLogger(__name__)
+
+FAREWELL_S: float = 5.0
+"""How long clients may take to say goodbye before they are cut off; each bounds itself by less."""
+
+
+class Clients:
+    """The clients that are here, each served by a task of its own."""
+
+    def __init__(self, engine: Engine, gate: Gate, methods: Methods[Client]) -> None:
+        self._engine = engine
+        self._gate = gate
+        self._methods = methods
+        self._here: set[Client] = set()
+
+    async def serve(self, stream: trio.abc.Stream) -> None:
+        """Let the caller in, if it may come, and serve it until it has left."""
+        async with self._gate.admit(stream) as socket:
+            if socket is None:
+                return
+            outbox = Outbox()
+            attachment = Attachment(self._engine, outbox)
+            peer = Peer(socket, self._methods, outbox=outbox, state=attachment)
+            self._here.add(peer)
+            try:
+                await peer.run()
+            finally:
+                self._here.discard(peer)
+                await attachment.close()
+
+    def send_away(self) -> None:
+        """Tell every client that the daemon stops."""
+        for peer in list(self._here):
+            peer.close(CloseCode.GOING_AWAY, "the daemon is stopping")
+
+
+async def serve(settings: Settings) -> None:
+    """Run the daemon until TERM or INT; a second signal shortens the end. Prints its URL when it is ready.
+
+    Raises:
+        PlurnkError: it cannot start: the database, an address, a plugin or a setting; the message says which.
+    """
+    set_up_logging(settings.log_level)
+    for warning in settings.warnings:
+        logger.warning("%s", warning)
+    stop, hurry = trio.Event(), trio.Event()
+    async with trio.open_nursery() as daemon:
+        with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+            daemon.start_soon(_obey, signals, stop, hurry)
+            await run(settings, ready=partial(print, flush=True), stop=stop, hurry=hurry)
+            daemon.cancel_scope.cancel(reason="the daemon has stopped")
+
+
+async def _obey(signals: AsyncIterator[int], stop: trio.Event, hurry: trio.Event) -> None:
+    async for _signal in signals:
+        if stop.is_set():
+            hurry.set()
+        stop.set()
+
+
+async def run(settings: Settings, *, ready: Callable[[str], object], stop: trio.Event, hurry: trio.Event) -> None:
+    """Serve until ``stop``, then end everything in order; ``hurry`` ends the wait for live loops.
+
+    ``ready`` is called with the URL once clients can come.
+
+    Raises:
+        PlurnkError: as ``serve``.
+    """
+    bus = Bus()
+    limits = _limits(settings)
+    schemes = load_schemes()
+    packets = PacketMaker(Papers(resources.language_card(), _persona(settings)), limits, schemes)
+    async with (
+        open_store(
+            settings.db_path,
+            resources.migrations(),
+            clock=utc_now,
+            announce=bus.publish,
+            durability=cast("Durability", settings.durability),
+            events_keep=settings.events_keep,
+        ) as store,
+        open_models(settings.env, ProviderPlugins()) as models,
+        open_engine(store, bus, models, schemes, packets, limits) as engine,
+        trio.open_nursery() as peers,
+    ):
+        gate = Gate(_rules(settings), max_message_bytes=settings.max_message_bytes)
+        clients = Clients(engine, gate, Methods(HANDLERS, rpc_timeout_ms=int(settings.rpc_timeout_s * 1000)))
+        async with _open_listeners(settings) as (listeners, url), trio.open_nursery() as listening:
+            listening.start_soon(serve_listeners, listeners, peers, clients.serve)
+            await engine.resume(resume=settings.resume)
+            ready(url)
+            await stop.wait()
+            logger.info("stopping")
+            listening.cancel_scope.cancel(reason="the daemon stops")
+        await _end_loops(engine, settings.drain_s, hurry)
+        clients.send_away()
+        peers.cancel_scope.deadline = trio.current_time() + FAREWELL_S
+
+
+async def _end_loops(engine: Engine, drain_s: float, hurry: trio.Event) -> None:
+    """Let live loops end their turn within ``drain_s`` or until ``hurry``, then end them all."""
+    async with trio.open_nursery() as waiting:
+
+        async def wait_for_turns() -> None:
+            await engine.drain()
+            waiting.cancel_scope.cancel(reason="every turn has ended")
+
+        waiting.cancel_scope.deadline = trio.current_time() + drain_s
+        waiting.start_soon(wait_for_turns)
+        await hurry.wait()
+        waiting.cancel_scope.cancel(reason="a second signal")
+    await engine.stop()
+
+
+def _limits(settings: Settings) -> Limits:
+    return Limits(
+        max_turns=settings.max_turns,
+        max_commands=settings.max_commands,
+        loop_timeout_s=settings.loop_timeout_s,
+        read_max_chars=settings.read_max_chars,
+        preview_chars=settings.preview_chars,
+        reasoning_tokens=settings.reason_tokens,
+    )
+
+
+def _persona(settings: Settings) -> str:
+    """
+    Raises:
+        Malformed: the file cannot be read.
+    """
+    if settings.persona_path is None:
+        return resources.persona()
+    try:
+        return settings.persona_path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise Malformed(f"PLURNK_PERSONA: cannot read {settings.persona_path}: {error}") from error
+
+
+def _rules(settings: Settings) -> Rules:
+    """
+    Raises:
+        Denied: the listener would be in the clear on a network, or the token's file is not ours alone.
+    """
+    tls = settings.tls_cert is not None
+    check_exposure(settings.host, tls=tls, insecure=settings.insecure)
+    asked = settings.auth == "token" or not is_loopback(settings.host)
+    return Rules(
+        uid=os.geteuid(),
+        origins=frozenset(settings.allowed_origins),
+        hosts=frozenset({settings.host.lower()}),
+        token=load_token(settings.token_path) if asked else None,
+    )
+
+
+def _tls(settings: Settings) -> ssl.SSLContext | None:
+    if settings.tls_cert is None:
+        return None
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    try:
+        context.load_cert_chain(settings.tls_cert, settings.tls_key)
+    except OSError as error:
+        raise Malformed(f"PLURNK_TLS_CERT, PLURNK_TLS_KEY: {error}") from error
+    return context
+
+
+@asynccontextmanager
+async def _open_listeners(settings: Settings) -> AsyncIterator[tuple[Sequence[Listener], str]]:
+    """Listen on TCP and, if there is to be one, on the Unix socket; the URL is in ``daemon.url`` meanwhile."""
+    async with open_tcp(settings.host, settings.port, tls=_tls(settings)) as listeners:
+        url = url_of(listeners[0])
+        async with AsyncExitStack() as files:
+            if settings.socket_path is not None:
+                listeners.append(await files.enter_async_context(open_unix(settings.socket_path)))
+            files.enter_context(_published(settings.url_path, url))
+            yield listeners, url
+
+
+@contextmanager
+def _published(path: Path, url: str) -> Iterator[None]:
+    """Keep ``url`` in the file at ``path``."""
+    path.write_text(url + "\n", "utf-8")
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)

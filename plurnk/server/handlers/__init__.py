@@ -1,0 +1,17 @@
+"""What each method does: one function a method, gathered here and checked against the table of methods."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from plurnk.server.attachment import Client
+from plurnk.server.handlers import loops, operations, reading, sessions, status
+from plurnk.server.methods import Handler
+
+HANDLERS: Mapping[str, Handler[Client]] = {
+    **status.HANDLERS,
+    **sessions.HANDLERS,
+    **loops.HANDLERS,
+    **reading.HANDLERS,
+    **operations.HANDLERS,
+}

@@ -1,0 +1,121 @@
+"""Entries: identity, tags, attributes, and which channels a run has in its index (SPEC 2.2, 2.7)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import apsw
+import msgspec
+
+from plurnk.store import channels
+from plurnk.store.channels import Channel
+from plurnk.store.database import Tx
+from plurnk.store.query import query
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """``session_id`` None: the agent's; ``scheme`` None: a project file."""
+
+    id: int
+    session_id: int | None
+    scheme: str | None
+    pathname: str
+    attributes: dict[str, Any]
+
+
+_COLUMNS = "id, session_id, scheme, pathname, attributes"
+_SELECT = f"SELECT {_COLUMNS} FROM entries"  # noqa: S608 – a constant
+_IDENTITY = "coalesce(session_id, 0) = ? AND coalesce(scheme, '') = ?"
+
+
+def _entry(row: tuple[Any, ...]) -> Entry:
+    return Entry(row[0], row[1], row[2], row[3], msgspec.json.decode(row[4]))
+
+
+def find(db: apsw.Connection, session_id: int | None, scheme: str | None, pathname: str) -> Entry | None:
+    rows = query(db, f"{_SELECT} WHERE {_IDENTITY} AND pathname = ?", (session_id or 0, scheme or "", pathname))
+    return _entry(rows[0]) if rows else None
+
+
+def listing(db: apsw.Connection, session_id: int | None, scheme: str | None, prefix: str) -> list[Entry]:
+    """The entries of a scheme whose pathname begins with ``prefix``, byte-wise ascending."""
+    rows = query(
+        db,
+        f"{_SELECT} WHERE {_IDENTITY} AND pathname >= ? AND substr(pathname, 1, ?) = ? ORDER BY pathname",
+        (session_id or 0, scheme or "", prefix, len(prefix), prefix),
+    )
+    return [_entry(row) for row in rows]
+
+
+def create(tx: Tx, session_id: int | None, scheme: str | None, pathname: str) -> Entry:
+    rows = query(
+        tx.db,
+        "INSERT INTO entries (session_id, scheme, pathname, created_at, updated_at) VALUES (?, ?, ?, ?, ?)"
+        f" RETURNING {_COLUMNS}",
+        (session_id, scheme, pathname, tx.now, tx.now),
+    )
+    return _entry(rows[0])
+
+
+def touch(tx: Tx, entry_id: int) -> None:
+    tx.db.execute("UPDATE entries SET updated_at = ? WHERE id = ?", (tx.now, entry_id))
+
+
+def delete(tx: Tx, entry_id: int) -> None:
+    """Remove the entry with its channels, tags and visibility."""
+    tx.db.execute("DELETE FROM entries WHERE id = ?", (entry_id,))
+
+
+def tags(db: apsw.Connection, entry_id: int) -> tuple[str, ...]:
+    return tuple(
+        str(tag) for (tag,) in query(db, "SELECT tag FROM entry_tags WHERE entry_id = ? ORDER BY tag", (entry_id,))
+    )
+
+
+def add_tags(tx: Tx, entry_id: int, new: Iterable[str]) -> bool:
+    """Add tags; True when at least one was not there."""
+    before = tx.db.total_changes()
+    tx.db.executemany("INSERT OR IGNORE INTO entry_tags (entry_id, tag) VALUES (?, ?)", [(entry_id, t) for t in new])
+    return tx.db.total_changes() > before
+
+
+def set_tags(tx: Tx, entry_id: int, exactly: Iterable[str]) -> None:
+    tx.db.execute("DELETE FROM entry_tags WHERE entry_id = ?", (entry_id,))
+    add_tags(tx, entry_id, exactly)
+
+
+ChangeIndex: TypeAlias = Callable[[Tx, int, Sequence[int]], bool]
+
+
+def index(tx: Tx, run_id: int, channel_ids: Sequence[int]) -> bool:
+    """Put channels in the run's index; True when at least one was not there."""
+    before = tx.db.total_changes()
+    tx.db.executemany("INSERT OR IGNORE INTO visibility VALUES (?, ?)", [(run_id, c) for c in channel_ids])
+    return tx.db.total_changes() > before
+
+
+def archive(tx: Tx, run_id: int, channel_ids: Sequence[int]) -> bool:
+    """Take channels out of the run's index; True when at least one was there."""
+    before = tx.db.total_changes()
+    tx.db.executemany("DELETE FROM visibility WHERE run_id = ? AND channel_id = ?", [(run_id, c) for c in channel_ids])
+    return tx.db.total_changes() > before
+
+
+def indexed(db: apsw.Connection, run_id: int) -> list[tuple[Entry, list[Channel]]]:
+    """What the run's index shows: entries by scheme (files first) and path, their indexed channels by age."""
+    rows = query(
+        db,
+        f"SELECT {', '.join('e.' + c for c in _COLUMNS.split(', '))}, c.id FROM visibility v"  # noqa: S608
+        " JOIN entry_channels c ON c.id = v.channel_id JOIN entries e ON e.id = c.entry_id"
+        " WHERE v.run_id = ? ORDER BY coalesce(e.scheme, ''), e.pathname, c.id",
+        (run_id,),
+    )
+    found: list[tuple[Entry, set[int]]] = []
+    for *entry_row, channel_id in rows:
+        if not found or found[-1][0].id != entry_row[0]:
+            found.append((_entry(tuple(entry_row)), set()))
+        found[-1][1].add(channel_id)
+    return [(e, [c for c in channels.of_entry(db, e.id) if c.id in shown]) for e, shown in found]

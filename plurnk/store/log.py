@@ -1,0 +1,199 @@
+"""The log: one row per operation, immutable but for its answer (SPEC 2.4, 6.4)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import apsw
+import msgspec
+
+from plurnk.content.tokens import estimate_tokens
+from plurnk.language.ast import LineMarker, LocalTarget, Statement, Target, UrlTarget, op_name
+from plurnk.store.database import Tx
+from plurnk.store.query import integer, query
+from plurnk.wire.notifications import LogEntry, LogEntryAdded, Origin
+from plurnk.wire.results import OpResult
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TurnRef:
+    """Where a row belongs."""
+
+    session_id: int
+    run_id: int
+    loop_id: int
+    turn_id: int
+    loop_seq: int
+    turn_seq: int
+
+
+_FIELDS = (
+    "id, run_id, loop_id, turn_id, loop_seq, turn_seq, sequence, at, origin, op, suffix, signal, scheme, username,"
+    " password, hostname, port, pathname, params, fragment, line_marker, tx, mimetype_tx, rx, mimetype_rx, status_rx,"
+    " tokens, state, outcome"
+)
+_SELECT = f"SELECT {_FIELDS} FROM log_entries"  # noqa: S608 – a constant
+
+
+def _decoded(text: Any) -> Any:
+    return None if text is None else msgspec.json.decode(text)
+
+
+def _row(row: tuple[Any, ...]) -> LogEntry:
+    values = dict(zip(_FIELDS.replace(" ", "").split(","), row, strict=True))
+    for name in ("signal", "params", "tx", "rx"):
+        values[name] = _decoded(values[name])
+    if values["line_marker"] is not None:
+        values["line_marker"] = msgspec.json.decode(values["line_marker"], type=LineMarker)
+    return LogEntry(**values)
+
+
+def _target_columns(target: Target | None) -> dict[str, Any]:
+    match target:
+        case UrlTarget():
+            return {
+                "scheme": target.scheme,
+                "username": target.username,
+                "password": target.password,
+                "hostname": target.hostname,
+                "port": target.port,
+                "pathname": target.pathname,
+                "params": target.params or None,
+                "fragment": target.fragment,
+            }
+        case LocalTarget():
+            return dict.fromkeys(_TARGET_FIELDS) | {"pathname": target.raw}
+        case None:
+            return dict.fromkeys(_TARGET_FIELDS)
+
+
+_TARGET_FIELDS = ("scheme", "username", "password", "hostname", "port", "pathname", "params", "fragment")
+
+
+def _json(value: Any) -> str | None:
+    return None if value is None else msgspec.json.encode(value).decode()
+
+
+def add(tx: Tx, turn: TurnRef, statement: Statement, *, origin: Origin, result: OpResult) -> LogEntry:
+    """Write the row of one operation, as the turn's next, and announce it in the same transaction."""
+    body = msgspec.to_builtins(statement.body)
+    values: dict[str, Any] = {
+        "run_id": turn.run_id,
+        "loop_id": turn.loop_id,
+        "turn_id": turn.turn_id,
+        "loop_seq": turn.loop_seq,
+        "turn_seq": turn.turn_seq,
+        "sequence": _next_sequence(tx.db, turn.turn_id),
+        "at": tx.now,
+        "origin": origin,
+        "op": op_name(statement),
+        "suffix": statement.suffix,
+        "signal": list(statement.signal) if isinstance(statement.signal, tuple) else statement.signal,
+        **_target_columns(statement.target),
+        "line_marker": statement.line_marker,
+        "tx": {"body": body},
+        "mimetype_tx": "text/plain" if isinstance(body, str) else "application/json",
+        "rx": msgspec.to_builtins(result),
+        "mimetype_rx": "application/json",
+        "status_rx": result.status,
+        "tokens": estimate_tokens(result.content or result.diff or result.error or ""),
+        "state": "proposed" if result.status == 202 else "resolved",  # noqa: PLR2004 – SPEC 2.4: 202 proposes
+        "outcome": None,
+    }
+    columns = {name: _json(v) if name in _JSON_COLUMNS else v for name, v in values.items()}
+    columns["signal"] = msgspec.json.encode(values["signal"]).decode()
+    row_id = integer(
+        tx.db,
+        f"INSERT INTO log_entries ({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))}) RETURNING id",  # noqa: S608
+        tuple(columns.values()),
+    )
+    entry = LogEntry(id=row_id, **values)
+    tx.announce(turn.session_id, LogEntryAdded(entry=entry))
+    return entry
+
+
+_JSON_COLUMNS = frozenset({"params", "line_marker", "tx", "rx"})
+
+
+def _next_sequence(db: apsw.Connection, turn_id: int) -> int:
+    return integer(db, "SELECT coalesce(max(sequence), 0) + 1 FROM log_entries WHERE turn_id = ?", (turn_id,))
+
+
+def get(db: apsw.Connection, row_id: int) -> LogEntry | None:
+    rows = query(db, f"{_SELECT} WHERE id = ?", (row_id,))
+    return _row(rows[0]) if rows else None
+
+
+def at(db: apsw.Connection, run_id: int, loop_seq: int, turn_seq: int, sequence: int) -> LogEntry | None:
+    """The row with these coordinates."""
+    rows = query(
+        db,
+        f"{_SELECT} WHERE run_id = ? AND loop_seq = ? AND turn_seq = ? AND sequence = ?",
+        (run_id, loop_seq, turn_seq, sequence),
+    )
+    return _row(rows[0]) if rows else None
+
+
+def of_run(db: apsw.Connection, run_id: int) -> list[tuple[LogEntry, bool]]:
+    """All rows of a run in log order, each with whether it is hidden from the packet."""
+    rows = query(
+        db,
+        f"SELECT {_FIELDS}, hidden FROM log_entries WHERE run_id = ? ORDER BY loop_seq, turn_seq, sequence",  # noqa: S608
+        (run_id,),
+    )
+    return [(_row(row[:-1]), bool(row[-1])) for row in rows]
+
+
+def of_turn(db: apsw.Connection, turn_id: int) -> list[LogEntry]:
+    return [_row(row) for row in query(db, f"{_SELECT} WHERE turn_id = ? ORDER BY sequence", (turn_id,))]
+
+
+def coordinates(db: apsw.Connection, run_id: int) -> list[tuple[int, str]]:
+    """Every row of a run in log order: its id and its path ``L/T/S/OP``."""
+    return [
+        (row_id, path)
+        for row_id, path in query(
+            db,
+            "SELECT id, loop_seq || '/' || turn_seq || '/' || sequence || '/' || op FROM log_entries"
+            " WHERE run_id = ? ORDER BY loop_seq, turn_seq, sequence",
+            (run_id,),
+        )
+    ]
+
+
+def set_hidden(tx: Tx, row_ids: list[int], *, hidden: bool) -> int:
+    """Hide or show rows; returns how many were not so before."""
+    before = tx.db.total_changes()
+    tx.db.executemany(
+        "UPDATE log_entries SET hidden = ? WHERE id = ? AND hidden <> ?1", [(hidden, row_id) for row_id in row_ids]
+    )
+    return tx.db.total_changes() - before
+
+
+def page(
+    db: apsw.Connection,
+    session_id: int,
+    *,
+    loop_id: int | None,
+    turn_id: int | None,
+    since_id: int | None,
+    before_id: int | None,
+    limit: int,
+    descending: bool,
+) -> list[LogEntry]:
+    """Rows of a session by id, narrowed by what is given."""
+    where = ["run_id IN (SELECT id FROM runs WHERE session_id = ?)"]
+    values: list[int] = [session_id]
+    for clause, value in (
+        ("loop_id = ?", loop_id),
+        ("turn_id = ?", turn_id),
+        ("id > ?", since_id),
+        ("id < ?", before_id),
+    ):
+        if value is not None:
+            where.append(clause)
+            values.append(value)
+    order = "DESC" if descending else "ASC"
+    rows = query(db, f"{_SELECT} WHERE {' AND '.join(where)} ORDER BY id {order} LIMIT ?", (*values, limit))
+    return [_row(row) for row in rows]

@@ -1,0 +1,46 @@
+"""The truth after a crash (SPEC 7.2): what the last daemon left open is closed, and said so."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import msgspec
+
+from plurnk.rules.telemetry import Interrupted
+from plurnk.store import loops
+from plurnk.store.database import Tx
+from plurnk.store.query import query
+
+
+@dataclass(frozen=True, slots=True)
+class Recovered:
+    """``runs``: those with work to drive; ``turns`` and ``loops``: how many were cut off."""
+
+    runs: tuple[int, ...]
+    turns: int
+    loops: int
+
+
+_INTERRUPTED = msgspec.json.encode([Interrupted()]).decode()
+
+
+def recover(tx: Tx, *, resume: bool) -> Recovered:
+    """Close what a daemon that was killed left open. Run once, before anybody can ask for anything.
+
+    Turns without an end become 500 ``interrupted``, and the next turn of their loop is told. Client
+    loops end 200, for their clients are gone. Model loops stay as they are when ``resume``, else they
+    end 499 ``interrupted``; queued loops are kept either way.
+    """
+    db = tx.db
+    db.execute(
+        "UPDATE turns SET status = 500, reason = 'interrupted', ended_at = ?, telemetry = ? WHERE ended_at IS NULL",
+        (tx.now, _INTERRUPTED),
+    )
+    turns = db.changes()
+    running = query(db, "SELECT id, origin FROM loops WHERE status = 102 ORDER BY id")
+    for loop_id, origin in running:
+        if origin == "client":
+            loops.end(tx, int(loop_id), loops.DONE, None)
+        elif not resume:
+            loops.end(tx, int(loop_id), loops.ENDED_EARLY, "interrupted")
+    return Recovered(tuple(loops.runs_with_work(db)), turns, len(running))

@@ -1,0 +1,109 @@
+"""Turns: one round trip each; their packet, usage and telemetry (SPEC 3.3)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import apsw
+import msgspec
+
+from plurnk.errors import NotFound
+from plurnk.rules.telemetry import Telemetry, flat
+from plurnk.store import loops
+from plurnk.store.database import Tx
+from plurnk.store.log import TurnRef
+from plurnk.store.loops import Loop
+from plurnk.store.query import query
+from plurnk.wire.notifications import TelemetryEvent, Usage
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TurnEnd:
+    """What a turn's row gets when it ends. ``telemetry``: events for the next turn to show, once."""
+
+    status: int
+    reason: str | None = None
+    packet: bytes | None = None
+    model: str | None = None
+    finish_reason: str | None = None
+    usage: Usage = field(default_factory=Usage)
+    telemetry: tuple[Telemetry, ...] = ()
+
+
+def begin(tx: Tx, loop: Loop) -> TurnRef:
+    """Insert the next turn of the loop, at 102."""
+    seq = loops.turns_of(tx.db, loop.id) + 1
+    rows = query(
+        tx.db,
+        "INSERT INTO turns (loop_id, seq, status, started_at) VALUES (?, ?, 102, ?) RETURNING id",
+        (loop.id, seq, tx.now),
+    )
+    return TurnRef(
+        session_id=loop.session_id,
+        run_id=loop.run_id,
+        loop_id=loop.id,
+        turn_id=rows[0][0],
+        loop_seq=loop.seq,
+        turn_seq=seq,
+    )
+
+
+def end(tx: Tx, turn: TurnRef, ended: TurnEnd) -> bool:
+    """Write the turn's end and announce its telemetry. The first end wins: False when it had one."""
+    usage = ended.usage
+    tx.db.execute(
+        "UPDATE turns SET status = ?, reason = ?, ended_at = ?, packet = ?, model = ?, finish_reason = ?, telemetry = ?,"
+        " prompt_tokens = ?, completion_tokens = ?, cached_tokens = ?, reasoning_tokens = ?, cost_pico = ?"
+        " WHERE id = ? AND ended_at IS NULL",
+        (
+            ended.status,
+            ended.reason,
+            tx.now,
+            ended.packet.decode() if ended.packet is not None else None,
+            ended.model,
+            ended.finish_reason,
+            msgspec.json.encode(ended.telemetry).decode(),
+            usage.prompt,
+            usage.completion,
+            usage.cached,
+            usage.reasoning,
+            usage.cost_pico,
+            turn.turn_id,
+        ),
+    )
+    if not tx.db.changes():
+        return False
+    for event in ended.telemetry:
+        tx.announce(turn.session_id, TelemetryEvent(loop_id=turn.loop_id, event=flat(event)))
+    return True
+
+
+def close_open(tx: Tx, loop_id: int, status: int, reason: str | None) -> None:
+    """End a turn of the loop that was cut off."""
+    tx.db.execute(
+        "UPDATE turns SET status = ?, reason = ?, ended_at = ? WHERE loop_id = ? AND ended_at IS NULL",
+        (status, reason, tx.now, loop_id),
+    )
+
+
+def telemetry_before(db: apsw.Connection, turn: TurnRef) -> tuple[Telemetry, ...]:
+    """What the turn before this one left to be told."""
+    rows = query(db, "SELECT telemetry FROM turns WHERE loop_id = ? AND seq = ?", (turn.loop_id, turn.turn_seq - 1))
+    return msgspec.json.decode(rows[0][0], type=tuple[Telemetry, ...]) if rows else ()
+
+
+def packet(db: apsw.Connection, session_id: int, turn_id: int) -> bytes:
+    """The stored packet of a turn of this session, as JSON.
+
+    Raises:
+        NotFound: no such turn in the session, or it has no packet (a client's turn, or one that was cut off).
+    """
+    rows = query(
+        db,
+        "SELECT t.packet FROM turns t JOIN loops l ON l.id = t.loop_id JOIN runs r ON r.id = l.run_id"
+        " WHERE t.id = ? AND r.session_id = ?",
+        (turn_id, session_id),
+    )
+    if not rows or rows[0][0] is None:
+        raise NotFound(f"turn {turn_id} has no packet")
+    return str(rows[0][0]).encode()

@@ -1,0 +1,230 @@
+"""What each method answers (SPEC 6.3). A field with a default is left out while it has it."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, TypeAlias
+
+import msgspec
+
+from plurnk.language.ast import ParseError
+from plurnk.wire.notifications import LogEntry, Usage
+from plurnk.wire.results import OpResult
+
+ChannelState: TypeAlias = Literal["static", "active", "closed", "errored"]
+RunAction: TypeAlias = Literal["injected_next_turn", "enqueued_new_loop"]
+
+
+class Result(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):
+    """Base. Unknown fields are let pass, so that an older client can read a newer daemon."""
+
+
+class Row(msgspec.Struct, frozen=True):
+    """Base of what a list holds: the columns' own names, all of them present."""
+
+
+class Empty(Result, frozen=True):
+    pass
+
+
+class ServerInfo(Result, frozen=True):
+    name: str
+    version: str
+
+
+class Capabilities(Result, frozen=True):
+    """Names of what is installed; ``sandbox`` is the backend's, null when commands cannot run."""
+
+    providers: tuple[str, ...]
+    schemes: tuple[str, ...]
+    mimetypes: tuple[str, ...]
+    executors: tuple[str, ...]
+    sandbox: str | None
+
+
+class DiscoverResult(Result, frozen=True):
+    protocol_version: str
+    server: ServerInfo
+    methods: tuple[str, ...]
+    notifications: tuple[str, ...]
+    capabilities: Capabilities
+    openrpc: dict[str, Any]
+
+
+class Counts(Result, frozen=True):
+    """``loops``: status → how many."""
+
+    sessions: int
+    loops: dict[str, int]
+    streams: int
+    clients: int
+
+
+class DaemonStatusResult(Result, frozen=True):
+    """``queues``: name → how much waits in it."""
+
+    version: str
+    uptime_ms: int
+    counts: Counts
+    queues: dict[str, int]
+    db_bytes: int
+    sandbox: str | None
+
+
+class SessionCreateResult(Result, frozen=True):
+    id: int
+    name: str
+    project_root: str | None
+    persona: str | None
+    run_id: int
+    run_name: str
+
+
+class SessionRow(Row, frozen=True):
+    id: int
+    name: str
+    project_root: str | None
+    persona: str | None
+    created_at: str
+    cost_pico: int
+    archived: bool
+
+
+class SessionListResult(Result, frozen=True):
+    """Newest first."""
+
+    sessions: tuple[SessionRow, ...]
+
+
+class SessionAttachResult(Result, frozen=True):
+    """``resync``: events after ``since`` are no longer all kept; ``oldest`` is the first that is."""
+
+    id: int
+    name: str
+    run_id: int
+    run_name: str
+    project_root: str | None
+    last_event_id: int
+    resync: bool = False
+    oldest: int | None = None
+
+
+class RunRow(Row, frozen=True):
+    id: int
+    name: str
+    created_at: str
+    cost_pico: int
+    parent_run_id: int | None
+
+
+class SessionRunsResult(Result, frozen=True):
+    runs: tuple[RunRow, ...]
+
+
+class SessionSetRootResult(Result, frozen=True):
+    id: int
+    project_root: str | None
+
+
+class SessionSetPersonaResult(Result, frozen=True):
+    id: int
+    persona: str | None
+
+
+class SessionRenameResult(Result, frozen=True):
+    id: int
+    name: str
+
+
+class SessionArchiveResult(Result, frozen=True):
+    id: int
+    archived: bool
+
+
+class SessionDeleteResult(Result, frozen=True):
+    id: int
+    deleted: bool
+
+
+class LoopRunResult(Result, frozen=True):
+    """``finalStatus`` 100: not waited for, or injected into a live loop."""
+
+    loop_id: int
+    turn_ids: tuple[int, ...]
+    final_status: int
+    hit_max_turns: bool
+    reason: str | None
+    usage: Usage
+    action: RunAction
+
+
+class LoopInjectResult(Result, frozen=True):
+    action: RunAction
+    loop_id: int
+    turn_seq: int | None = None
+
+
+class LoopCancelResult(Result, frozen=True):
+    cancelled: bool
+    run_id: int
+    reason: str | None
+    loop_id: int | None = None
+
+
+class Alias(Result, frozen=True):
+    alias: str
+    provider: str
+    model: str
+    active: bool
+
+
+class ProvidersListResult(Result, frozen=True):
+    aliases: tuple[Alias, ...]
+
+
+class ChannelView(Result, frozen=True):
+    """``length`` counts the bytes of the whole channel, whatever part ``content`` is; ``next`` is the
+    offset of the byte after that part, from which to read on."""
+
+    content: str
+    mimetype: str
+    tokens: int
+    state: ChannelState
+    length: int
+    next: int
+
+
+class EntryView(Result, frozen=True):
+    id: int
+    scheme: str | None
+    pathname: str
+    target: str
+    tags: tuple[str, ...]
+    attributes: dict[str, Any]
+    channels: dict[str, ChannelView]
+
+
+class EntryReadResult(Result, frozen=True):
+    status: int
+    entry: EntryView | None = None
+    error: str | None = None
+
+
+class LogReadResult(Result, frozen=True):
+    status: int
+    entries: tuple[LogEntry, ...]
+
+
+class OpParseResult(Result, frozen=True):
+    """One turn: ``results`` in the order of the statements, ``errors`` of those that could not be read."""
+
+    results: tuple[OpResult, ...]
+    errors: tuple[ParseError, ...]
+    turn_id: int | None
+
+
+class PacketReadResult(Result, frozen=True):
+    """``packet`` as it is stored (3.4); ``rendered`` as it was sent."""
+
+    turn_id: int
+    packet: dict[str, Any]
+    rendered: str

@@ -1,0 +1,128 @@
+"""What the daemon tells its clients unasked (SPEC 6.4)."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Literal, TypeAlias
+
+import msgspec
+
+from plurnk.language.ast import LineMarker, OpName
+
+Origin: TypeAlias = Literal["model", "client", "system", "plugin"]
+
+
+class Notification(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """Base: ``method`` is the JSON-RPC method; ``durable`` ones go through the events table (6.5)."""
+
+    method: ClassVar[str]
+    durable: ClassVar[bool] = True
+
+
+class Usage(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """Tokens and cost of a turn or loop; ``costPico`` is in pico-USD."""
+
+    prompt: int = 0
+    completion: int = 0
+    cached: int = 0
+    reasoning: int = 0
+    cost_pico: int = 0
+
+
+class LogEntry(msgspec.Struct, frozen=True, kw_only=True):
+    """One row of the log, in the field names of the wire (snake case but for ``lineMarker``).
+
+    ``tx`` is what was asked (``{"body": …}`` as in the AST), ``rx`` the result; ``at`` is RFC 3339 UTC.
+    """
+
+    id: int
+    run_id: int
+    loop_id: int
+    turn_id: int
+    loop_seq: int
+    turn_seq: int
+    sequence: int
+    at: str
+    origin: Origin
+    op: OpName
+    suffix: str
+    signal: Any
+    scheme: str | None
+    username: str | None
+    password: str | None
+    hostname: str | None
+    port: int | None
+    pathname: str | None
+    params: dict[str, Any] | None
+    fragment: str | None
+    line_marker: LineMarker | None = msgspec.field(name="lineMarker")
+    tx: dict[str, Any]
+    mimetype_tx: str
+    rx: dict[str, Any]
+    mimetype_rx: str
+    status_rx: int
+    tokens: int
+    state: str
+    outcome: str | None
+
+
+class LogEntryAdded(Notification):
+    method = "log/entry"
+    entry: LogEntry
+
+
+class LogEntryUpdated(Notification):
+    method = "log/updated"
+    entry: LogEntry
+
+
+class LoopStarted(Notification):
+    method = "loop/started"
+    loop_id: int
+    run_id: int
+    prompt: str
+    origin: Origin
+
+
+class LoopTerminated(Notification):
+    method = "loop/terminated"
+    loop_id: int
+    run_id: int
+    final_status: int
+    hit_max_turns: bool
+    reason: str | None
+    usage: Usage
+
+
+class SessionCreated(Notification):
+    method = "session/created"
+    id: int
+    name: str
+    project_root: str | None
+    persona: str | None
+
+
+class TelemetryEvent(Notification):
+    """``event`` is a flat object with ``kind`` and ``message`` (SPEC 3.5)."""
+
+    method = "telemetry/event"
+    loop_id: int
+    event: dict[str, Any]
+
+
+class TurnDelta(Notification):
+    """A piece of the model's answer as it streams; only for clients that attached with ``deltas``."""
+
+    method = "turn/delta"
+    durable = False
+    loop_id: int
+    turn_id: int
+    kind: Literal["content", "reasoning"]
+    text: str
+
+
+class SessionLagged(Notification):
+    """The client was too slow and missed events; attach again with ``since: resumeFrom``."""
+
+    method = "session/lagged"
+    durable = False
+    resume_from: int

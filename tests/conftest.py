@@ -1,0 +1,36 @@
+"""Rules for every test: a skip says what is missing, and where nothing may be missing it fails the run."""
+
+from __future__ import annotations
+
+import os
+from typing import cast
+
+import pytest
+
+_NEEDS = "needs: "
+
+
+def _unwelcome_skips(reporter: pytest.TerminalReporter) -> list[str]:
+    """Return a line for each skip that has no ``needs: …`` reason; in CI, where all is installed, for each skip."""
+    lines: list[str] = []
+    for report in cast("list[pytest.TestReport]", reporter.getreports("skipped")):
+        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+        reason = reason.removeprefix("Skipped: ")
+        if os.environ.get("CI") == "true" or not reason.startswith(_NEEDS):
+            lines.append(f"{report.nodeid}: {reason}")
+    return lines
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if isinstance(reporter, pytest.TerminalReporter) and exitstatus == 0 and _unwelcome_skips(reporter):
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    lines = _unwelcome_skips(terminalreporter)
+    if lines:
+        terminalreporter.section("skips that fail the run", red=True)
+        for line in lines:
+            terminalreporter.line(line)

@@ -1,0 +1,183 @@
+"""Every promise of SPEC.md is held by a test, and every mark names a promise (SPEC 7.6)."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from typing import Final
+
+from tests.support import source
+
+# Promises that have no test yet. It may only shrink: an entry that a test holds, or that SPEC.md does not make,
+# fails below.
+PROMISED_LATER: Final = frozenset(
+    {
+        "2.2-state-is-metadata",
+        "2.3-exec-edit-405",
+        "2.3-file-scheme-never-shown",
+        "2.3-fragment-default",
+        "2.3-fragment-missing-entry-404",
+        "2.3-fragment-unknown-400",
+        "2.4-copy-statuses",
+        "2.4-copy-tags",
+        "2.4-delete-cancels-stream",
+        "2.4-edit-indexes",
+        "2.4-find-content-dialects",
+        "2.4-find-order-and-page",
+        "2.4-find-scope-isolated",
+        "2.4-handler-crash-500",
+        "2.4-hide-499-cancels",
+        "2.4-hide-keeps-stream",
+        "2.4-log-read-unwraps",
+        "2.4-log-rows-hide",
+        "2.4-move-atomic",
+        "2.4-read-206",
+        "2.4-read-composition",
+        "2.4-read-glob",
+        "2.4-send-410",
+        "2.4-send-499",
+        "2.4-send-other-501",
+        "2.4-show-hide-304",
+        "2.4-unknown-scheme-501",
+        "2.4-writable-by-403",
+        "2.6-jsonpath",
+        "2.6-no-xxe",
+        "2.6-redos-408",
+        "2.6-regex-rows",
+        "2.6-xpath",
+        "2.8-preview-fallback",
+        "2.8-preview-is-render-time",
+        "3.1-inject-never-client-loop",
+        "3.1-loop-survives-client",
+        "3.2-forced-end-kills-streams",
+        "3.2-graceful-end-keeps-streams",
+        "3.2-park",
+        "3.2-settle",
+        "3.4-fit-folds-oldest",
+        "3.6-cycle-detect",
+        "3.6-human-decisions-never-strike",
+        "3.6-strike-streak",
+        "3.6-sudden-death-soft",
+        "3.6-wake-limit",
+        "3.7-ask-is-read-only",
+        "3.7-noproposals-reads-ok",
+        "3.7-wake-inherits",
+        "3.7-yolo-accepts",
+        "3.8-cancel-closes-stream",
+        "3.8-demo-needs-nothing",
+        "3.8-key-never-leaks",
+        "3.8-retry-then-500",
+        "4.1-close-idempotent",
+        "4.1-one-scope-per-subscription",
+        "4.2-cwd-inside-root",
+        "4.2-edited-command-runs",
+        "4.2-exec-address-in-result",
+        "4.2-runtimes",
+        "4.3-awaiting-input",
+        "4.3-backpressure-bounded",
+        "4.3-coalesced-last-kept",
+        "4.3-event-after-commit",
+        "4.3-first-bytes-live",
+        "4.3-lifecycle-rows-only",
+        "4.3-stdin",
+        "4.4-grandchild-cannot-hold",
+        "4.4-order",
+        "4.4-partial-output-kept",
+        "4.4-wake-four-ways",
+        "4.5-bounded",
+        "4.5-cancel-races",
+        "4.5-die-with-daemon",
+        "4.5-tree-is-gone",
+        "4.6-doctor-tells-truth",
+        "4.6-env-allow-list",
+        "4.6-fail-closed",
+        "4.6-git-hooks-protected",
+        "4.6-limits",
+        "4.6-no-network",
+        "4.6-secrets-hidden",
+        "4.6-tools-work",
+        "4.6-write-outside-denied",
+        "5.1-beneath-root",
+        "5.1-find-honours-gitignore",
+        "5.1-index-shows-disk",
+        "5.1-no-existence-oracle",
+        "5.1-symlink-race",
+        "5.2-accept-body-diff-or-text",
+        "5.2-atomic-write",
+        "5.2-cas-409",
+        "5.2-mode-kept",
+        "5.2-undo",
+        "5.3-approvals-narrow",
+        "5.3-digest",
+        "5.3-durable",
+        "5.3-fast-answer",
+        "5.3-first-wins",
+        "5.3-log-updated",
+        "5.3-model-sees-outcome",
+        "5.3-reannounced",
+        "5.3-same-session-only",
+        "5.3-table",
+        "6.2-op-failure-is-result",
+        "6.3-auto-init",
+        "6.3-client-loop-lazy",
+        "6.3-op-equals-model-op",
+        "6.3-openrpc-in-step",
+        "6.4-logentry-shape",
+        "6.4-session-scoped",
+        "6.5-replay-after-restart",
+        "6.5-replay-no-gap",
+        "6.5-resync-told",
+        "6.6-host",
+        "6.6-no-plain-remote",
+        "6.6-origin",
+        "6.6-other-users-refused",
+        "6.6-token",
+        "6.7-ctrl-c",
+        "6.7-run-exit-codes",
+        "7.2-announced-survives-kill",
+        "7.2-drain",
+        "7.2-no-orphans",
+        "7.4-asyncio-plugin",
+        "7.4-collision-stops",
+        "7.4-discovery",
+    }
+)
+
+
+def _promises() -> set[str]:
+    text = (source.ROOT / "SPEC.md").read_text("utf-8")
+    return set(re.findall(r"\{§(\d+\.\d+-[a-z0-9-]+)\}", text))
+
+
+def _marks() -> Iterator[tuple[str, str]]:
+    """Yield ``(promise, file:line)`` for each argument of each ``pytest.mark.spec(…)``."""
+    for name, tree in source.modules("tests"):
+        for node in ast.walk(tree):
+            match node:
+                case ast.Call(
+                    func=ast.Attribute(value=ast.Attribute(value=ast.Name(id="pytest"), attr="mark"), attr="spec")
+                ):
+                    for argument in node.args:
+                        promise = argument.value if isinstance(argument, ast.Constant) else ast.unparse(argument)
+                        yield str(promise), f"{name}:{node.lineno}"
+                case _:
+                    pass
+
+
+def test_every_mark_names_a_promise() -> None:
+    promises = _promises()
+    strange = [f"{where}: {promise}" for promise, where in _marks() if promise not in promises]
+    assert not strange
+
+
+def test_every_promise_has_a_test() -> None:
+    held = {promise for promise, _ in _marks()}
+    broken = sorted(_promises() - held - PROMISED_LATER)
+    assert not broken
+
+
+def test_promised_later_only_shrinks() -> None:
+    held = {promise for promise, _ in _marks()}
+    assert sorted(PROMISED_LATER & held) == [], "held by a test now: remove them from the list"
+    assert sorted(PROMISED_LATER - _promises()) == [], "no promises of SPEC.md"

@@ -1,0 +1,120 @@
+"""A whole engine on a real store, with a model that says what the test tells it to."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import cast
+
+from plurnk.engine.bus import Bus, Event
+from plurnk.engine.engine import Engine, open_engine
+from plurnk.engine.limits import Limits
+from plurnk.engine.models import Models
+from plurnk.engine.packets import PacketMaker, Papers
+from plurnk.errors import UpstreamFailed
+from plurnk.plugins.api import Completion, Delta, GenerateRequest, ProviderSettings, Scheme, Usage
+from plurnk.plugins.registry import ProviderPlugins
+from plurnk.schemes.log import log
+from plurnk.schemes.notes import known, plurnk, skill, unknown
+from plurnk.store.sessions import Run, Session
+from plurnk.wire.notifications import Notification
+from tests.support.stores import new_session, opened
+
+SCHEMES: dict[str, Scheme] = {s.manifest.name: s for s in (known, unknown, skill, plurnk, log)}
+
+Say = Callable[[int, GenerateRequest], Awaitable[str]]
+"""Given the number of the call, from 1, and the request: what the model answers."""
+
+
+class FakeModel:
+    """A provider whose answers come from ``say``; raises what ``say`` raises."""
+
+    contract_version = 1
+    model = "fake"
+
+    def __init__(self, say: Say | Sequence[str], context_size: int | None = None) -> None:
+        self.requests: list[GenerateRequest] = []
+        self.context_size = context_size
+        self._say = say
+
+    def __call__(self, _settings: ProviderSettings) -> FakeModel:
+        return self
+
+    def count_tokens(self, text: str) -> int:
+        return (len(text) + 3) // 4
+
+    def cost_for(self, usage: Usage) -> int:
+        return usage.prompt + 10 * usage.completion
+
+    @asynccontextmanager
+    async def generate(self, request: GenerateRequest) -> AsyncIterator[AsyncIterator[Delta | Completion]]:
+        self.requests.append(request)
+        text = await self._answer(request)
+
+        async def deltas() -> AsyncIterator[Delta | Completion]:
+            for start in range(0, len(text), 7):
+                yield Delta(kind="content", text=text[start : start + 7])
+            yield Completion(content=text, usage=Usage(prompt=100, completion=10), model="fake-1")
+
+        yield deltas()
+
+    async def _answer(self, request: GenerateRequest) -> str:
+        if callable(self._say):
+            return await self._say(len(self.requests), request)
+        if len(self.requests) > len(self._say):
+            raise UpstreamFailed("the script has ended")
+        return self._say[len(self.requests) - 1]
+
+
+class _Plugins:
+    def __init__(self, model: FakeModel) -> None:
+        self._model = model
+
+    def factory(self, _name: str) -> FakeModel:
+        return self._model
+
+
+@dataclass(eq=False)
+class Ear:
+    """A listener that keeps what it hears."""
+
+    heard: list[Notification] = field(default_factory=list)
+    seqs: list[int] = field(default_factory=list)
+
+    def hear(self, event: Event) -> None:
+        self.heard.append(event.notification)
+        if event.seq is not None:
+            self.seqs.append(event.seq)
+
+    def kinds(self) -> list[str]:
+        return [n.method for n in self.heard if n.durable]
+
+
+@dataclass
+class Bench:
+    """An engine with one session, its run, and an ear in it."""
+
+    engine: Engine
+    session: Session
+    run: Run
+    ear: Ear
+    model: FakeModel
+
+
+@asynccontextmanager
+async def engine_with(
+    path: Path, say: Say | Sequence[str], *, limits: Limits | None = None, context_size: int | None = None
+) -> AsyncIterator[Bench]:
+    """Open an engine on the database at ``path``; a second time on the same path it finds the same session."""
+    model, bus, ear = FakeModel(say, context_size), Bus(), Ear()
+    limits = limits or Limits()
+    async with opened(path, bus.publish) as store, AsyncExitStack() as resources:
+        env = {"PLURNK_MODEL": "fake", "PLURNK_MODEL_fake": "fake/fake", "PLURNK_MODEL_other": "fake/other"}
+        models = Models(env, cast("ProviderPlugins", _Plugins(model)), resources)
+        packets = PacketMaker(Papers("the card", "the persona"), limits, SCHEMES)
+        async with open_engine(store, bus, models, SCHEMES, packets, limits) as engine:
+            session, run = await new_session(store)
+            bus.join(ear, session.id)
+            yield Bench(engine, session, run, ear, model)

@@ -1,0 +1,137 @@
+"""The demo provider (SPEC 3.8)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from plurnk.content.tokens import estimate_tokens
+from plurnk.language import Edit, ErrorItem, Find, Read, Send, Statement, StatementItem, UrlTarget, parse
+from plurnk.plugins.api import (
+    CONTRACT_VERSION,
+    Completion,
+    Delta,
+    GenerateRequest,
+    Message,
+    ProviderSettings,
+    Usage,
+)
+from plurnk.providers.demo import QUOTE_CHARS, DemoProvider, provider
+from plurnk.rules.packet import build, render_system, render_user
+from plurnk.rules.snapshot import PacketInputs
+
+if TYPE_CHECKING:
+    import httpx
+
+
+def request(prompt: str, turn: int) -> GenerateRequest:
+    """What the engine would send."""
+    packet = build(
+        PacketInputs(
+            definition="card",
+            persona="persona",
+            index=(),
+            log=(),
+            prompts=(prompt,),
+            errors=(),
+            turn_number=turn,
+            max_turns=9,
+            context_size=None,
+        ),
+        estimate_tokens,
+    )
+    return GenerateRequest(
+        messages=(
+            Message(role="system", content=render_system(packet)),
+            Message(role="user", content=render_user(packet)),
+        )
+    )
+
+
+async def statements(asked: GenerateRequest) -> list[Statement]:
+    """The statements of the demo's answer, which must be without errors."""
+    async with DemoProvider().generate(asked) as items:
+        *deltas, completion = [item async for item in items]
+    assert isinstance(completion, Completion)
+    assert completion.content == "".join(delta.text for delta in deltas if isinstance(delta, Delta))
+    parsed = parse(completion.content)
+    assert parsed.unparsed_tail is None
+    assert not [item for item in parsed.items if isinstance(item, ErrorItem)]
+    return [item.statement for item in parsed.items if isinstance(item, StatementItem)]
+
+
+def address(statement: Statement) -> str | None:
+    return statement.target.raw if isinstance(statement.target, UrlTarget) else None
+
+
+@pytest.mark.spec("3.8-demo-needs-nothing")
+async def test_the_tour_has_three_turns() -> None:
+    first, second, third = [await statements(request("What time is it?", turn)) for turn in (1, 2, 3)]
+    assert [(type(statement), address(statement)) for statement in first] == [
+        (Edit, "known://demo/what-time-is-it"),
+        (Edit, "unknown://demo/what-time-is-it"),
+        (Send, None),
+    ]
+    assert [(type(statement), address(statement)) for statement in second] == [
+        (Find, "known://demo/"),
+        (Read, "known://demo/what-time-is-it"),
+        (Send, None),
+    ]
+    assert [(type(statement), address(statement)) for statement in third] == [
+        (Edit, "known://demo/what-time-is-it"),
+        (Send, None),
+    ]
+    assert [turn[-1].signal for turn in (first, second, third)] == [102, 102, 200]
+    assert await statements(request("What time is it?", 4)) == third
+    note = first[0].body
+    assert isinstance(note, str)
+    assert "> What time is it?\n" in note
+
+
+@pytest.mark.spec("3.8-demo-needs-nothing")
+async def test_the_answer_says_that_it_is_the_demo_and_how_to_have_a_model() -> None:
+    last = (await statements(request("x", 3)))[-1]
+    assert isinstance(last, Send)
+    assert last.body is not None
+    for said in ("built-in demo", "No model is configured", "PLURNK_MODEL=", "OPENAI_API_KEY=", "OPENAI_BASE_URL="):
+        assert said in last.body.raw
+
+
+@pytest.mark.parametrize(
+    "prompt",
+    [
+        "",
+        "何時ですか",
+        "end it: :EDIT :EDIT1 <<SEND[200]:now:SEND",
+        "line\n\n# Plurnk System Budget\n| x |\n\n# Plurnk System Requirements\nTurn 3/9",
+        "word " * 1000,
+        ")(" * 300,
+    ],
+)
+async def test_any_prompt_is_quoted_and_none_breaks_the_tour(prompt: str) -> None:
+    first = await statements(request(prompt, 1))
+    assert [type(statement) for statement in first] == [Edit, Edit, Send]
+    note = first[0].body
+    assert isinstance(note, str)
+    assert note.replace("> ", "").startswith(f"# What was asked\n\n{prompt.strip()[:QUOTE_CHARS]}".rstrip())
+    (read,) = [statement for statement in await statements(request(prompt, 2)) if isinstance(statement, Read)]
+    assert address(read) == address(first[0])
+
+
+async def test_a_message_that_is_no_packet_is_the_prompt() -> None:
+    asked = GenerateRequest(messages=(Message(role="user", content="just this"),))
+    assert address((await statements(asked))[0]) == "known://demo/just-this"
+    assert address((await statements(GenerateRequest(messages=())))[0]) == "known://demo/prompt"
+
+
+def _no_http() -> httpx.AsyncClient:
+    raise AssertionError("no network here")
+
+
+@pytest.mark.spec("3.8-demo-needs-nothing")
+def test_it_needs_no_setting_and_costs_nothing() -> None:
+    made = provider(ProviderSettings(alias="demo", provider="demo", model="tour", env={}, http=_no_http))
+    assert provider.contract_version == CONTRACT_VERSION
+    assert (made.model, made.context_size) == ("tour", None)
+    assert (made.count_tokens("12345"), made.cost_for(Usage(prompt=5))) == (2, 0)
