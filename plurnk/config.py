@@ -210,7 +210,28 @@ class Settings:
 VARIABLES: Final[Mapping[str, Variable]] = MappingProxyType(
     {entry.metadata["variable"].name: entry.metadata["variable"] for entry in fields(Settings) if entry.metadata}
 )
-_FIELDS: Final = {entry.metadata["variable"].name: entry.name for entry in fields(Settings) if entry.metadata}
+# Declared by the specification and checked here, but nothing reads them yet. A test holds this list to the truth.
+WITHOUT_EFFECT: Final = frozenset(
+    {
+        "PLURNK_DEBUG",
+        "PLURNK_EXEC_KILL_GRACE_MS",
+        "PLURNK_EXEC_TIMEOUT_MS",
+        "PLURNK_FETCH_TIMEOUT",
+        "PLURNK_MATCH_TIMEOUT_MS",
+        "PLURNK_MAX_CYCLE_PERIOD",
+        "PLURNK_MAX_STRIKES",
+        "PLURNK_MAX_WAKES",
+        "PLURNK_METRICS",
+        "PLURNK_MIN_CYCLES",
+        "PLURNK_PARK_MS",
+        "PLURNK_PROPOSAL_TIMEOUT_MS",
+        "PLURNK_PROVIDER_RETRIES",
+        "PLURNK_SANDBOX",
+        "PLURNK_SANDBOX_ACCEPT",
+        "PLURNK_SETTLE_MS",
+    }
+)
+FIELDS: Final = {entry.metadata["variable"].name: entry.name for entry in fields(Settings) if entry.metadata}
 _PATHS: Final = ("PLURNK_SOCKET", "PLURNK_DB_PATH", "PLURNK_TLS_CERT", "PLURNK_TLS_KEY", "PLURNK_PERSONA")
 
 # Read by providers, not by us: (name, help). Those that hold a secret are masked by their names.
@@ -253,12 +274,13 @@ def load_settings(
     for name, variable in VARIABLES.items():
         raw = env[name] if name in env else _expand(variable.default, folders)
         try:
-            values[_FIELDS[name]] = variable.parse(_absolute(raw, cwd, home) if name in _PATHS else raw)
+            values[FIELDS[name]] = variable.parse(_absolute(raw, cwd, home) if name in _PATHS else raw)
         except ValueError as error:
             problems.append(f"{name}={raw} ({sources[name]}): expected {error}")
     if problems:
         raise BadConfiguration("\n".join(problems))
     warnings += [_unknown(name) for name in sorted(env) if not _is_known(name)]
+    warnings += [f"{name} has no effect in this version" for name in sorted(WITHOUT_EFFECT & env.keys())]
     return Settings(**values, env=MappingProxyType(env), sources=MappingProxyType(sources), warnings=tuple(warnings))
 
 
@@ -267,7 +289,7 @@ def effective(settings: Settings) -> Iterator[tuple[str, str, str]]:
     for name, variable in VARIABLES.items():
         value = settings.env.get(name, variable.default)
         if name in _PATHS:
-            value = str(getattr(settings, _FIELDS[name]) or "")
+            value = str(getattr(settings, FIELDS[name]) or "")
         yield name, value, settings.sources[name]
     for name in sorted(settings.env):
         if name.startswith("PLURNK_MODEL_") or name in PROVIDER_VARIABLES:

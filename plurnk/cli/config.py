@@ -8,7 +8,7 @@ from typing import Final
 
 from plurnk.cli.exits import OK
 from plurnk.cli.settings import settings_of
-from plurnk.config import PROVIDER_VARIABLES, VARIABLES, effective
+from plurnk.config import PROVIDER_VARIABLES, VARIABLES, WITHOUT_EFFECT, Variable, effective
 
 _REFERENCE: Final = """\
 # Configuration
@@ -58,8 +58,16 @@ def main(options: argparse.Namespace) -> int:
 def reference() -> str:
     """Return ``docs/configuration.md``."""
     variables = "\n".join(
-        f"| `{name}` | `{variable.flag}` | {f'`{variable.default}`' if variable.default else '–'} | {variable.help} |"
+        f"| `{name}` | `{variable.flag}` | {_default(variable)} | {variable.help}{_caveat(name)} |"
         for name, variable in VARIABLES.items()
     )
     foreign = "\n".join(f"| `{name}` | {meaning} |" for name, meaning in PROVIDER_VARIABLES.items())
     return _REFERENCE.format(variables=variables, foreign=foreign)
+
+
+def _default(variable: Variable) -> str:
+    return f"`{variable.default}`" if variable.default else "–"
+
+
+def _caveat(name: str) -> str:
+    return " (no effect in this version)" if name in WITHOUT_EFFECT else ""

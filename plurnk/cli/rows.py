@@ -54,9 +54,10 @@ def target_of(entry: LogEntry) -> str:
 
 
 def row(entry: LogEntry) -> str:
-    """Return ``L/T/S OP target status``, and why where it was refused."""
+    """Return ``L/T/S OP target status``, and why where it was refused; a code is shown as in ``SEND[102]``."""
     place = f"{entry.loop_seq}/{entry.turn_seq}/{entry.sequence}"
-    parts = [place, entry.op, target_of(entry), str(entry.status_rx), str(entry.rx.get("error") or "")]
+    op = f"{entry.op}[{entry.signal}]" if isinstance(entry.signal, int) else entry.op
+    parts = [place, op, target_of(entry), str(entry.status_rx), str(entry.rx.get("error") or "")]
     return printable(" ".join(part for part in parts if part)).replace("\n", " ")
 
 
@@ -66,6 +67,11 @@ def broadcast(entry: LogEntry) -> str | None:
         return None
     body = entry.tx.get("body")
     return msgspec.convert(body, SendBody).raw if body else ""
+
+
+def answer_of(entry: LogEntry) -> str | None:
+    """Return the text of a broadcast that ends a loop well; the last one of a loop is its answer."""
+    return broadcast(entry) if entry.signal == 200 and entry.status_rx == 200 else None
 
 
 def printable(text: str) -> str:

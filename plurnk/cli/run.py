@@ -16,7 +16,7 @@ import trio
 from plurnk.cli.daemon import with_daemon
 from plurnk.cli.exits import INTERRUPTED, OK, OTHER, TURN_LIMIT
 from plurnk.cli.money import money
-from plurnk.cli.rows import broadcast, printable
+from plurnk.cli.rows import answer_of, printable
 from plurnk.cli.waterfall import Waterfall, open_waterfall
 from plurnk.cli.workspace import all_sessions, attach, create, named
 from plurnk.client import Client, ClientError, Heard, RequestError, Resync
@@ -136,9 +136,9 @@ class _Watch:
                     if self._shown.live and entry.turn_seq != turn:
                         turn = entry.turn_seq
                         self._shown.tick(turn, await self._cost() - cost_before)
-                    if entry.status_rx == _DONE and (said := broadcast(entry)) is not None:
-                        self._answer = said
-                case TelemetryEvent(loop_id=self._loop_id, event=event):
+                    if (answer := answer_of(entry)) is not None:
+                        self._answer = answer
+                case TelemetryEvent(loop_id=self._loop_id, event=event) if not self._as_json:
                     self._shown.note(f"! {event.get('message') or event.get('kind')}")
                 case LoopTerminated(loop_id=self._loop_id):
                     self._end = heard

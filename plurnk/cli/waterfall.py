@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import Final, Protocol
 
 from plurnk.cli.money import money
-from plurnk.cli.rows import broadcast, glyph, printable, row
+from plurnk.cli.rows import answer_of, broadcast, glyph, printable, row
 from plurnk.wire.notifications import LogEntry
 
 _SHOWN_OF_A_SEND_CHARS: Final = 100
@@ -54,7 +54,7 @@ class Plain:
 def _said(entry: LogEntry) -> str:
     """Return the first line of a broadcast that is not the answer, as that comes on standard output."""
     text = broadcast(entry)
-    if not text or entry.status_rx == 200:
+    if not text or answer_of(entry) is not None:
         return ""
     line = text.strip().partition("\n")[0]
     return ": " + (line if len(line) <= _SHOWN_OF_A_SEND_CHARS else line[: _SHOWN_OF_A_SEND_CHARS - 1] + "…")

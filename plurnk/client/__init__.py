@@ -5,4 +5,14 @@ from plurnk.client.errors import ClientError, Disconnected, Refused, Unreachable
 from plurnk.client.inbox import Heard, Resync
 from plurnk.wire.problems import RequestError
 
-__all__ = ["Client", "ClientError", "Disconnected", "Heard", "Refused", "RequestError", "Resync", "Unreachable", "open_client"]
+__all__ = [
+    "Client",
+    "ClientError",
+    "Disconnected",
+    "Heard",
+    "Refused",
+    "RequestError",
+    "Resync",
+    "Unreachable",
+    "open_client",
+]

@@ -12,7 +12,7 @@ import msgspec
 import trio
 from trio_websocket import ConnectionClosed, ConnectionRejected, WebSocketConnection
 
-from plurnk.client.errors import ClientError, Disconnected, Unreachable
+from plurnk.client.errors import ClientError, Disconnected, Refused, Unreachable
 from plurnk.client.inbox import Heard, Inbox
 from plurnk.client.link import Address, address_of, open_stream, refusal, shake_hands
 from plurnk.wire.answers import SessionAttachResult, SessionCreateResult
@@ -159,7 +159,7 @@ class Client:
             except Unreachable as error:
                 if not was_up:
                     raise
-                if trio.current_time() + pause_s > give_up_at:
+                if isinstance(error, Refused) or trio.current_time() + pause_s > give_up_at:
                     self._lose(str(error))
                     return
             await trio.sleep(pause_s)
@@ -169,7 +169,8 @@ class Client:
         """Connect, and serve the link until it breaks.
 
         Raises:
-            Unreachable: it did not come up, or not to where it was.
+            Unreachable: it did not come up.
+            Refused: nor will it, or not to where it was.
         """
         try:
             async with await open_stream(self._address) as stream, trio.open_nursery() as tasks:
@@ -221,7 +222,7 @@ class Client:
             await socket.send_message(frame.decode())
             await _outcome(waiter)
         except RequestError as error:
-            raise Unreachable(f"the session cannot be taken up again: {error}") from error
+            raise Refused(f"the session cannot be taken up again: {error}") from error
         finally:
             del self._waiting[call_id]
 

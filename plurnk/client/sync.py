@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import trio
 
 from plurnk.client import client as asynchronous
+from plurnk.client.errors import Unreachable
 from plurnk.client.inbox import Heard
 from plurnk.wire.params import Params
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,11 +29,17 @@ class Client:
     token: trio.lowlevel.TrioToken
 
     def call(self, method: str, params: Params | Mapping[str, Any] | None = None) -> Any:
-        return trio.from_thread.run(self.inner.call, method, params, trio_token=self.token)
+        return self._run(self.inner.call, method, params)
 
     def notifications(self) -> Iterator[Heard]:
         while True:
-            yield trio.from_thread.run(self.inner.next_notification, trio_token=self.token)
+            yield self._run(self.inner.next_notification)
+
+    def _run(self, function: Callable[..., Awaitable[T]], *arguments: object) -> T:
+        try:
+            return trio.from_thread.run(function, *arguments, trio_token=self.token)
+        except trio.RunFinishedError:
+            raise Unreachable("the client is closed") from None
 
 
 @contextmanager

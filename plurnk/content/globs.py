@@ -114,21 +114,20 @@ def _automaton(tokens: Sequence[_Token]) -> Matcher:
     within = across = skippable = segments = 0
     bit = 1
     for token in tokens:
-        match token:
-            case str():
-                exact[token] = exact.get(token, 0) | bit
-            case _Set():
-                sets.append((token, bit))
-            case _Run.WITHIN:
-                within |= bit
-            case _Run.ACROSS:
-                across |= bit
-            case _Run.SEGMENTS:
-                # Two places: one to step over all of it or to enter, one that only a "/" leaves.
-                segments |= bit
-                bit <<= 1
-                across |= bit
-                exact["/"] = exact.get("/", 0) | bit
+        if isinstance(token, str):
+            exact[token] = exact.get(token, 0) | bit
+        elif isinstance(token, _Set):
+            sets.append((token, bit))
+        elif token is _Run.WITHIN:
+            within |= bit
+        elif token is _Run.ACROSS:
+            across |= bit
+        else:
+            # Two places: one to step over all of it or to enter, one that only a "/" leaves.
+            segments |= bit
+            bit <<= 1
+            across |= bit
+            exact["/"] = exact.get("/", 0) | bit
         bit <<= 1
     skippable = within | (across & ~(segments << 1))
     accepting = bit

@@ -9,9 +9,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
 
-from plurnk.engine.transfer import Place, transfer
+from plurnk.engine.transfer import Place, Transfer
 from plurnk.errors import Denied, Malformed, PlurnkError, Unsupported
 from plurnk.language.ast import Copy, Edit, Exec, LocalTarget, Move, Send, Statement, Target, op_name
 from plurnk.language.targets import entry_pathname
@@ -60,17 +59,23 @@ class Dispatcher:
 
         Cancelled: either nothing happened, or all of it did.
         """
+
+        def record(tx: Tx, result: OpResult) -> tuple[LogEntry, OpResult]:
+            row = log.add(tx, turn, statement, origin=asker.origin, result=result)
+            if also is not None:
+                also(tx, row)
+            return row, result
+
         try:
             effect = await self._effect(turn, statement, asker)
-        except Exception as error:  # noqa: BLE001 – SPEC 2.4: a handler that raises is a 500 with a row
-            effect = _refused(statement, error)
-        if isinstance(effect, OpResult):
-            return await self._store.write(partial(_record, turn, statement, asker.origin, effect, also))
-        try:
-            return await self._store.write(partial(_perform, turn, statement, asker.origin, effect, also))
-        except Exception as error:  # noqa: BLE001 – as above; the unit was undone, so only the row is left to write
-            refusal = _refused(statement, error)
-        return await self._store.write(partial(_record, turn, statement, asker.origin, refusal, also))
+            if not isinstance(effect, OpResult):
+                unit = effect
+                return await self._store.write(lambda tx: record(tx, unit(tx)))
+            result = effect
+        except Exception as error:  # noqa: BLE001 – SPEC 2.4: a handler that raises is a 500, and has its row
+            # What the unit had written was undone with it; the row is left to write.
+            result = _refused(statement, error)
+        return await self._store.write(lambda tx: record(tx, result))
 
     async def _effect(self, turn: TurnRef, statement: Statement, asker: Asker) -> OpResult | Unit:
         if isinstance(statement, Send) and statement.target is None:
@@ -102,7 +107,7 @@ class Dispatcher:
         for place in written:
             _check_writer(place.manifest, asker.origin)
             _check_flags(place.manifest, statement, asker.flags)
-        return partial(transfer, turn, asker.origin, statement, source, destination)
+        return Transfer(turn, asker.origin, statement, source, destination)
 
     def _place(self, statement: Statement, target: Target | None) -> Place:
         scheme = self._scheme(statement, target)
@@ -153,18 +158,3 @@ def _refused(statement: Statement, error: Exception) -> OpResult:
         return OpResult(status=error.status, error=error.detail)
     logger.error("%s failed", op_name(statement), exc_info=error)
     return OpResult(status=500, error=f"{op_name(statement)} failed inside plurnk: {error}")
-
-
-def _perform(
-    turn: TurnRef, statement: Statement, origin: Origin, unit: Unit, also: Also | None, tx: Tx
-) -> tuple[LogEntry, OpResult]:
-    return _record(turn, statement, origin, unit(tx), also, tx)
-
-
-def _record(
-    turn: TurnRef, statement: Statement, origin: Origin, result: OpResult, also: Also | None, tx: Tx
-) -> tuple[LogEntry, OpResult]:
-    row = log.add(tx, turn, statement, origin=origin, result=result)
-    if also is not None:
-        also(tx, row)
-    return row, result

@@ -12,7 +12,7 @@ import trio
 
 from plurnk.engine.dispatch import Asker
 from plurnk.engine.models import Models
-from plurnk.engine.turn import Workshop, run_turn
+from plurnk.engine.turn import Job, Workshop, run_turn
 from plurnk.errors import Malformed, OutOfRoom, Unsupported, UpstreamFailed
 from plurnk.store import loops, sessions, turns
 from plurnk.store.database import StoreFailed, Tx
@@ -109,11 +109,9 @@ class Driver:
         started_at = trio.current_time()
         provider = self._models.provider(loop.alias)
         session = await self._shop.store.read(lambda db: sessions.get(db, loop.session_id))
-        asker = Asker(
-            origin="model",
-            flags=msgspec.json.decode(loop.flags, type=LoopFlags),
-            project_root=session.project_root,
-        )
+        flags = msgspec.json.decode(loop.flags, type=LoopFlags)
+        asker = Asker(origin="model", flags=flags, project_root=session.project_root)
+        job = Job(loop, provider, asker)
         done = await self._shop.store.read(lambda db: loops.turns_of(db, loop.id))
         while True:
             if self._draining():
@@ -122,7 +120,7 @@ class Driver:
                 return Ending(499, "max_turns")
             if trio.current_time() - started_at > self._shop.limits.loop_timeout_s:
                 return Ending(504, "timeout")
-            status = await run_turn(self._shop, loop, provider, asker)
+            status = await run_turn(self._shop, job)
             done += 1
             if status in _BY_TURN_STATUS:
                 return _BY_TURN_STATUS[status]

@@ -17,7 +17,7 @@ from plurnk.engine.dispatch import Dispatcher
 from plurnk.engine.driver import Driver
 from plurnk.engine.limits import Limits
 from plurnk.engine.models import Models
-from plurnk.engine.packets import PacketMaker
+from plurnk.engine.packets import PacketMaker, Papers
 from plurnk.engine.turn import Workshop
 from plurnk.errors import Draining, PlurnkError
 from plurnk.plugins.api import EntryStorage, Scheme
@@ -43,35 +43,22 @@ class Cancelled:
 class Engine:
     """Runs and their drivers. Made by ``open_engine``, whose nursery owns the drivers."""
 
-    def __init__(
-        self,
-        store: Store,
-        bus: Bus,
-        models: Models,
-        schemes: Mapping[str, Scheme],
-        packets: PacketMaker,
-        limits: Limits,
-        runs: trio.Nursery,
-    ) -> None:
-        prompts = schemes["plurnk"]
-        assert isinstance(prompts, EntryStorage)
-        self.store = store
-        self.bus = bus
+    def __init__(self, shop: Workshop, models: Models, schemes: Mapping[str, Scheme], runs: trio.Nursery) -> None:
+        self.store = shop.store
+        self.bus = shop.bus
+        self.limits = shop.limits
+        self.dispatcher = shop.dispatcher
         self.models = models
         self.schemes = schemes
-        self.limits = limits
-        self.dispatcher = Dispatcher(store, schemes, read_max_chars=limits.read_max_chars)
-        self._shop = Workshop(
-            store=store, dispatcher=self.dispatcher, bus=bus, limits=limits, packets=packets, prompts=prompts
-        )
+        self._shop = shop
         self._runs = runs
         self._drivers: dict[int, Driver] = {}
         self._idle = trio.Event()
         self._draining = False
         self.started_at = trio.current_time()
         self._waiters: defaultdict[int, set[trio.Event]] = defaultdict(set)
-        self._defaults = Defaults(flags=DEFAULT_FLAGS, max_turns=limits.max_turns)
-        bus.tap(self._hear)
+        self._defaults = Defaults(flags=DEFAULT_FLAGS, max_turns=shop.limits.max_turns)
+        shop.bus.tap(self._hear)
 
     # -- prompts
 
@@ -201,17 +188,21 @@ class Engine:
 
 @asynccontextmanager
 async def open_engine(
-    store: Store,
-    bus: Bus,
-    models: Models,
-    schemes: Mapping[str, Scheme],
-    packets: PacketMaker,
-    limits: Limits,
+    store: Store, bus: Bus, models: Models, schemes: Mapping[str, Scheme], papers: Papers, *, limits: Limits
 ) -> AsyncIterator[Engine]:
     """An engine for the length of the block. On the way out its loops are cancelled, each with its terminal row."""
+    prompts = schemes["plurnk"]
+    assert isinstance(prompts, EntryStorage)
+    shop = Workshop(
+        store=store,
+        dispatcher=Dispatcher(store, schemes, read_max_chars=limits.read_max_chars),
+        bus=bus,
+        limits=limits,
+        packets=PacketMaker(papers, limits, schemes),
+        prompts=prompts,
+    )
     async with trio.open_nursery() as runs:
-        engine = Engine(store, bus, models, schemes, packets, limits, runs)
         try:
-            yield engine
+            yield Engine(shop, models, schemes, runs)
         finally:
             runs.cancel_scope.cancel(reason="the engine closes")

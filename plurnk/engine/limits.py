@@ -10,6 +10,7 @@ class Limits:
     max_turns: int = 999
     max_commands: int = 99
     loop_timeout_s: float = 86_400.0
+    fetch_timeout_s: float = 600.0
     read_max_chars: int = 262_144
     preview_chars: int = 256
     reasoning_tokens: int = 0

@@ -97,6 +97,12 @@ def _aliases(env: Mapping[str, str]) -> list[Alias]:
 
 @asynccontextmanager
 async def open_models(env: Mapping[str, str], plugins: ProviderPlugins) -> AsyncIterator[Models]:
-    """The models of ``env``; leaving the block closes the HTTP client, if one was made."""
+    """The models of ``env``; leaving the block closes the HTTP client, if one was made.
+
+    Raises:
+        Malformed: an alias is not ``provider/model``, or the active one does not exist.
+    """
     async with AsyncExitStack() as resources:
-        yield Models(env, plugins, resources)
+        models = Models(env, plugins, resources)
+        models.resolve(None)
+        yield models

@@ -27,68 +27,76 @@ class Place:
         return f"{self.manifest.name}://{self.pathname}"
 
 
-def transfer(
-    turn: TurnRef, origin: Origin, statement: Copy | Move, source: Place, destination: Place | None, tx: Tx
-) -> OpResult:
-    """Do it, or nothing.
+@dataclass(frozen=True, slots=True)
+class Transfer:
+    """A COPY or MOVE that is understood; calling it is the unit that does it, or nothing.
 
-    Raises:
+    Raises, when called:
         NotFound, Conflict, NoSuchRange, UnsupportedType, Malformed, Denied: as SPEC 2.4 says.
     """
-    entry = source.storage.read_entry(tx, turn, source.pathname)
-    if entry is None or (source.channel is not None and source.channel not in entry.channels):
-        raise NotFound(f"{source} is not there")
-    marker = statement.line_marker
-    if destination is None:
-        if isinstance(statement, Copy):
-            raise Malformed("COPY needs a destination in its body")
-        _take_away(tx, turn, origin, source, entry, marker)
-        return OpResult(status=200)
-    carried = _carried(entry, source, destination, marker)
-    tags = entry.tags if statement.signal is None else tuple(sorted(set(statement.signal)))
-    present = destination.storage.read_entry(tx, turn, destination.pathname)
-    if present is not None:
-        same = all(
-            name in present.channels and present.channels[name].data == content.data
-            for name, content in carried.items()
+
+    turn: TurnRef
+    origin: Origin
+    statement: Copy | Move
+    source: Place
+    destination: Place | None
+
+    def __call__(self, tx: Tx) -> OpResult:
+        source, destination = self.source, self.destination
+        entry = source.storage.read_entry(tx, self.turn, source.pathname)
+        if entry is None or (source.channel is not None and source.channel not in entry.channels):
+            raise NotFound(f"{source} is not there")
+        if destination is None:
+            if isinstance(self.statement, Copy):
+                raise Malformed("COPY needs a destination in its body")
+            self._take_away(tx, entry)
+            return OpResult(status=200)
+        signal = self.statement.signal
+        arriving = EntryContent(
+            channels=self._carried(entry, destination),
+            tags=entry.tags if signal is None else tuple(sorted(set(signal))),
         )
-        if same and set(present.tags) == set(tags):
-            return OpResult(status=304)
-        raise Conflict(f"{destination} exists")
-    entry_id = destination.storage.write_entry(
-        tx, turn, origin, destination.pathname, EntryContent(channels=carried, tags=tags)
+        present = destination.storage.read_entry(tx, self.turn, destination.pathname)
+        if present is not None:
+            if _holds(present, arriving):
+                return OpResult(status=304)
+            raise Conflict(f"{destination} exists")
+        entry_id = destination.storage.write_entry(tx, self.turn, self.origin, destination.pathname, arriving)
+        if isinstance(self.statement, Move):
+            self._take_away(tx, entry)
+        return OpResult(status=201, entry_id=entry_id)
+
+    def _carried(self, entry: EntryContent, destination: Place) -> dict[str, ChannelContent]:
+        """The channels that arrive, under the names they arrive with."""
+        marker = self.statement.line_marker
+        if self.source.channel is None and destination.channel is None and marker is None:
+            return dict(entry.channels)
+        name = _one_channel(entry, self.source)
+        content = entry.channels[name]
+        if marker is not None:
+            content = ChannelContent(mimetype=content.mimetype, data=_slice(content, marker).encode())
+        return {destination.channel or destination.manifest.default_channel or name: content}
+
+    def _take_away(self, tx: Tx, entry: EntryContent) -> None:
+        """What MOVE leaves behind: nothing, or the lines that were not moved."""
+        source, marker = self.source, self.statement.line_marker
+        if marker is None:
+            source.storage.delete_entry(tx, self.turn, self.origin, source.pathname, source.channel)
+            return
+        name = _one_channel(entry, source)
+        content = entry.channels[name]
+        edit = json_items.edit_items if mimetypes.is_json(content.mimetype) else lines.edit_lines
+        rest = ChannelContent(mimetype=content.mimetype, data=edit(_text(content), marker, "").encode())
+        left = EntryContent(channels={name: rest}, tags=entry.tags)
+        source.storage.write_entry(tx, self.turn, self.origin, source.pathname, left)
+
+
+def _holds(present: EntryContent, arriving: EntryContent) -> bool:
+    """Whether the destination has all that arrives already, tags included."""
+    return set(present.tags) == set(arriving.tags) and all(
+        name in present.channels and present.channels[name].data == content.data
+        for name, content in arriving.channels.items()
     )
-    if isinstance(statement, Move):
-        _take_away(tx, turn, origin, source, entry, marker)
-    return OpResult(status=201, entry_id=entry_id)
-
-
-def _carried(
-    entry: EntryContent, source: Place, destination: Place, marker: LineMarker | None
-) -> dict[str, ChannelContent]:
-    """The channels that arrive, under the names they arrive with."""
-    if source.channel is None and destination.channel is None and marker is None:
-        return dict(entry.channels)
-    name = _one_channel(entry, source)
-    content = entry.channels[name]
-    arrives_as = destination.channel or destination.manifest.default_channel or name
-    if marker is not None:
-        content = ChannelContent(mimetype=content.mimetype, data=_slice(content, marker).encode())
-    return {arrives_as: content}
-
-
-def _take_away(
-    tx: Tx, turn: TurnRef, origin: Origin, source: Place, entry: EntryContent, marker: LineMarker | None
-) -> None:
-    """What MOVE leaves behind: nothing, or the lines that were not moved."""
-    if marker is None:
-        source.storage.delete_entry(tx, turn, origin, source.pathname, source.channel)
-        return
-    name = _one_channel(entry, source)
-    content = entry.channels[name]
-    edit = json_items.edit_items if mimetypes.is_json(content.mimetype) else lines.edit_lines
-    rest = ChannelContent(mimetype=content.mimetype, data=edit(_text(content), marker, "").encode())
-    source.storage.write_entry(tx, turn, origin, source.pathname, EntryContent(channels={name: rest}, tags=entry.tags))
 
 
 def _one_channel(entry: EntryContent, source: Place) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 
 import msgspec
+import trio
 
 from plurnk.engine import packets
 from plurnk.engine.bus import Bus
@@ -30,6 +31,7 @@ from plurnk.wire.notifications import LogEntry, TurnDelta, Usage
 from plurnk.wire.results import OpResult
 
 CARRY_ON, PARK, NO_OPS = 102, 202, 422
+PARSE_INLINE_CHARS: int = 4096
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +62,16 @@ def turn_status(rows: Sequence[LogEntry]) -> int:
     return said[-1] if said else CARRY_ON if rows else NO_OPS
 
 
-async def run_turn(shop: Workshop, loop: Loop, provider: Provider, asker: Asker) -> int:
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A loop being worked on: by whom it is answered, and under which rules its statements are done."""
+
+    loop: Loop
+    provider: Provider
+    asker: Asker
+
+
+async def run_turn(shop: Workshop, job: Job) -> int:
     """Run the loop's next turn to its end and return the turn's status.
 
     Raises:
@@ -68,16 +79,16 @@ async def run_turn(shop: Workshop, loop: Loop, provider: Provider, asker: Asker)
 
     Cancelled: the turn's row is still open; what was dispatched is committed.
     """
-    turn = await shop.store.write(partial(_begin, loop, shop.prompts))
-    asked = await shop.store.read(partial(shop.packets.build, provider, loop, turn))
+    turn = await shop.store.write(partial(_begin, job.loop, shop.prompts))
+    asked = await shop.store.read(partial(shop.packets.build, job.provider, job.loop, turn))
     try:
-        answer = await _ask(shop, turn, provider, asked)
+        answer = await _ask(shop, turn, job.provider, asked)
     except UpstreamFailed as error:
         failed = telemetry.ProviderError(message=f"The provider failed: {error.detail}.")
         end = TurnEnd(status=500, reason="provider_error", packet=msgspec.json.encode(asked), telemetry=(failed,))
         await shop.store.write(lambda tx: turns.end(tx, turn, end))
         raise
-    return await _do(shop, turn, provider, asked, answer, asker)
+    return await _do(shop, job, turn, asked, answer)
 
 
 def _begin(loop: Loop, prompts: EntryStorage, tx: Tx) -> TurnRef:
@@ -104,15 +115,18 @@ async def _ask(shop: Workshop, turn: TurnRef, provider: Provider, asked: Packet)
     parser = Parser()
     items: list[Item] = []
     completion: Completion | None = None
-    async with provider.generate(request) as deltas:
-        async for delta in deltas:
-            if isinstance(delta, Completion):
-                completion = delta
-                continue
-            told = TurnDelta(loop_id=turn.loop_id, turn_id=turn.turn_id, kind=delta.kind, text=delta.text)
-            shop.bus.tell(turn.session_id, told)
-            if delta.kind == "content":
-                items += parser.feed(delta.text)
+    with trio.move_on_after(shop.limits.fetch_timeout_s) as patience:
+        async with provider.generate(request) as deltas:
+            async for delta in deltas:
+                if isinstance(delta, Completion):
+                    completion = delta
+                    continue
+                told = TurnDelta(loop_id=turn.loop_id, turn_id=turn.turn_id, kind=delta.kind, text=delta.text)
+                shop.bus.tell(turn.session_id, told)
+                if delta.kind == "content":
+                    items += await _parse(parser, delta.text)
+    if patience.cancelled_caught:
+        raise UpstreamFailed(f"no answer within {shop.limits.fetch_timeout_s:g} s")
     if completion is None:
         raise UpstreamFailed("the answer has no end")
     items += parser.close().items
@@ -124,8 +138,16 @@ async def _ask(shop: Workshop, turn: TurnRef, provider: Provider, asked: Packet)
     )
 
 
-async def _do(shop: Workshop, turn: TurnRef, provider: Provider, asked: Packet, answer: Answer, asker: Asker) -> int:
+async def _parse(parser: Parser, text: str) -> list[Item]:
+    """Feed a delta; a gigantic one on a thread, since the worst texts take some 10 ms for 4,096 characters."""
+    if len(text) <= PARSE_INLINE_CHARS:
+        return parser.feed(text)
+    return await trio.to_thread.run_sync(parser.feed, text)
+
+
+async def _do(shop: Workshop, job: Job, turn: TurnRef, asked: Packet, answer: Answer) -> int:
     """Do the statements in order; the last one's transaction also ends the turn."""
+    provider = job.provider
     todo = answer.statements[: shop.limits.max_commands]
     rows: list[LogEntry] = []
 
@@ -143,7 +165,7 @@ async def _do(shop: Workshop, turn: TurnRef, provider: Provider, asked: Packet, 
 
     for number, statement in enumerate(todo, 1):
         also = end if number == len(todo) else None
-        row, _result = await shop.dispatcher.dispatch(turn, statement, asker, also=also)
+        row, _result = await shop.dispatcher.dispatch(turn, statement, job.asker, also=also)
         rows.append(row)
     if not todo:
         await shop.store.write(end)

@@ -14,7 +14,8 @@ MAX_JSONPATH_DEPTH: Final = 50
 """Brackets within brackets; each costs a few frames of the stack."""
 
 _SPACE: Final = re.compile(r"[ \t\n\r]*")
-_NAME: Final = re.compile(r"[A-Za-z_\x80-\U0010FFFF][A-Za-z0-9_\x80-\U0010FFFF]*")
+# Letters, digits, "_" and all beyond ASCII, said as what they are not: a wide range takes 2 ms to compile.
+_NAME: Final = re.compile(r"[^\x00-@\[-^`{-\x7f][^\x00-/:-@\[-^`{-\x7f]*")
 _HEX: Final = "[0-9A-Fa-f]"
 _ESCAPE: Final = (
     rf"(?:[bfnrt/\\]|u(?:[0-9A-CE-Fa-ce-f]{_HEX}{{3}}|[Dd][0-7]{_HEX}{{2}}"

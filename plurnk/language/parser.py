@@ -45,7 +45,7 @@ from plurnk.language.targets import AUTHORITY_SCHEMES
 from plurnk.language.wording import END_OF_INPUT, clip, quote
 
 _OP_NAMES: Final[Mapping[str, OpName]] = {op: op for op in OPS}
-_OPENER: Final = re.compile(f"<<({'|'.join(OPS)})")
+_OPENER: Final = re.compile(f"<<({'|'.join(OPS)})([A-Za-z0-9_]*)")
 _OPENER_PREFIXES: Final = frozenset(f"<<{op}"[:n] for op in OPS for n in range(1, len(op) + 2))
 _SUFFIX: Final = re.compile(r"[A-Za-z0-9_]*")
 _SPACE: Final = re.compile(r"[ \t\r\n]+")
@@ -54,6 +54,8 @@ _TARGET_STOP: Final = re.compile(r"[)\r\n]|<<")
 _INTEGER: Final = f"-?[0-9]{{1,{MAX_INTEGER_DIGITS}}}"
 _MARKER: Final = re.compile(f"<({_INTEGER})(?:[-,]({_INTEGER}))?>")
 _MARKER_BEGUN: Final = re.compile(f"<(?:{_INTEGER}(?:[-,](?:{_INTEGER}|-?))?|-?)")
+
+_START: Final = Position(line=1, column=0)
 
 _Source = Literal["lexer", "parser", "visitor"]
 
@@ -64,8 +66,6 @@ class Parser:
     Work and memory are linear in the text. Nothing is raised for what the text holds.
     """
 
-    __slots__ = ("_authority_schemes", "_broken", "_draft", "_items", "_matched", "_scan", "_step", "_tag", "_text_at")
-
     def __init__(self, authority_schemes: AbstractSet[str] = AUTHORITY_SCHEMES) -> None:
         """``authority_schemes`` are the lower-case schemes whose targets have a host (SPEC 1.3)."""
         self._authority_schemes = authority_schemes
@@ -73,8 +73,10 @@ class Parser:
         self._items: list[Item] = []
         # A step reads one part, and returns False when it needs more text.
         self._step: Callable[[Parser], bool] = Parser._between
-        self._draft = Draft()  # the statement being read
-        self._tag = ""  # what closes it
+        self._closed = False
+        self._draft = Draft("FIND", _START)  # the statement being read
+        self._slot_at = _START  # where its slot, or its body, that is being read begins
+        self._tag = ""  # what closes its body
         self._matched = 0  # how much of the tag the body read so far ends with
         self._text_at: Position | None = None  # where the text between statements began
         self._broken = False  # what is between statements belongs to a broken one
@@ -85,7 +87,7 @@ class Parser:
         Raises:
             RuntimeError: the parser was closed.
         """
-        if self._step is Parser._closed:
+        if self._closed:
             raise RuntimeError("the parser is closed")
         self._scan.feed(chunk)
         while self._step(self):
@@ -98,8 +100,9 @@ class Parser:
         Raises:
             RuntimeError: the parser was closed before.
         """
-        if self._step is Parser._closed:
+        if self._closed:
             raise RuntimeError("the parser is closed")
+        self._closed = True
         tail: UnparsedTail | None = None
         if self._step is Parser._body and self._matched == len(self._tag):
             self._finish()
@@ -107,7 +110,6 @@ class Parser:
             tail = self._cut_off()
         self._pass(len(self._scan.window))
         self._end_text()
-        self._step = Parser._closed
         return ParseResult(items=tuple(self._give()), unparsed_tail=tail)
 
     def _give(self) -> list[Item]:
@@ -124,9 +126,14 @@ class Parser:
             return False
         self._pass(found.start())
         self._end_text()
-        self._draft = Draft(op=_OP_NAMES[found[1]], position=scan.position())
-        scan.skip(found.end())
-        self._step = Parser._suffix
+        self._draft = Draft(_OP_NAMES[found[1]], scan.position())
+        if found.end() < len(scan.window):
+            self._draft.suffix = found[2]
+            scan.skip(found.end())
+            self._step = Parser._header
+        else:  # the suffix may go on in the next chunk
+            scan.skip(found.end(1))
+            self._step = Parser._suffix
         return True
 
     def _possible_opener(self) -> int:
@@ -166,13 +173,12 @@ class Parser:
         if not scan.unread:
             return False
         self._draft.suffix = scan.take()
-        self._tag = f":{self._draft.op}{self._draft.suffix}"
         self._step = Parser._header
         return True
 
     def _header(self) -> bool:
         scan, draft = self._scan, self._draft
-        if not scan.unread:
+        if scan.at == len(scan.window):
             return False
         match scan.window[scan.at]:
             case " " | "\t" | "\r" | "\n":
@@ -180,6 +186,7 @@ class Parser:
                 assert space is not None  # it is on one
                 scan.skip(space.end())
             case ":":
+                self._tag = f":{draft.op}{draft.suffix}"
                 self._matched = 0
                 self._enter(Parser._body)
             case "[" if draft.signal is None:
@@ -198,8 +205,8 @@ class Parser:
 
     def _enter(self, slot: Callable[[Parser], bool]) -> None:
         """Go behind the bracket (or colon) at the cursor, into what it opens."""
-        self._draft.slot_at = self._scan.position(ahead=1)
-        self._scan.skip(self._scan.at + 1)
+        self._scan.at += 1
+        self._slot_at = self._scan.position()
         self._step = slot
 
     def _signal(self) -> bool:
@@ -233,9 +240,9 @@ class Parser:
 
     def _leave(self) -> Slot:
         scan = self._scan
-        scan.skip(scan.at + 1)
+        scan.at += 1
         self._step = Parser._header
-        return Slot(scan.take(), self._draft.slot_at)
+        return Slot(scan.take(), self._slot_at)
 
     def _marker(self) -> bool:
         scan, draft = self._scan, self._draft
@@ -308,9 +315,9 @@ class Parser:
     def _finish(self) -> None:
         """The body and its close tag are held: give out the statement, or what is wrong with it."""
         draft = self._draft
-        draft.body = Slot(self._scan.take()[: -len(self._tag)], draft.slot_at)
+        body = Slot(self._scan.take()[: -len(self._tag)], self._slot_at)
         try:
-            statement = assemble(draft, self._authority_schemes)
+            statement = assemble(draft, body, self._authority_schemes)
         except Refused as fault:
             self._report("visitor", fault.message, fault.position)
         else:
@@ -346,9 +353,6 @@ class Parser:
         message = f"expected {expected}; got {END_OF_INPUT}"
         self._fail("parser", message)
         return UnparsedTail(from_=self._draft.position, reason=message)
-
-    def _closed(self) -> bool:
-        return False
 
 
 def _is_word(character: str) -> bool:

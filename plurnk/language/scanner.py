@@ -18,7 +18,10 @@ MAX_LOOKAHEAD: Final = 34
 
 
 class Scanner:
-    """A cursor ``at`` in a ``window`` on the text; all before the cursor has been dealt with."""
+    """A cursor ``at`` in a ``window`` on the text; all before the cursor has been dealt with.
+
+    Over anything but LF, ``at`` may be moved by hand.
+    """
 
     __slots__ = ("_base", "_held", "_line", "_line_start", "at", "window")
 
@@ -74,6 +77,5 @@ class Scanner:
         self._held = None
         return text
 
-    def position(self, ahead: int = 0) -> Position:
-        """Where the cursor is, or ``ahead`` characters (none of them LF) behind it."""
-        return Position(line=self._line, column=self._base + self.at + ahead - self._line_start)
+    def position(self) -> Position:
+        return Position(line=self._line, column=self._base + self.at - self._line_start)

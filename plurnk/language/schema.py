@@ -25,9 +25,15 @@ def ast_schema() -> dict[str, Any]:
 
 
 def _standard(schema: _Json) -> _Json:
-    """Without ``discriminator``, which is OpenAPI's and not the draft's."""
+    """Without ``discriminator``, which is OpenAPI's and not the draft's; white space the same on every Python."""
     if isinstance(schema, dict):
-        return {key: _standard(part) for key, part in schema.items() if key != "discriminator"}
+        fields = {key: _standard(part) for key, part in schema.items() if key != "discriminator"}
+        match fields:
+            case {"description": str(docstring)}:
+                fields["description"] = " ".join(docstring.split())
+            case _:
+                pass
+        return fields
     if isinstance(schema, list):
         return [_standard(part) for part in schema]
     return schema

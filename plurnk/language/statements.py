@@ -8,7 +8,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
 from typing import Any, Final, NamedTuple, TypeVar
 
 import msgspec
@@ -58,22 +57,17 @@ class Slot(NamedTuple):
     position: Position
 
 
-_START: Final = Position(line=1, column=0)
-_NOTHING: Final = Slot("", _START)
-
-
-@dataclass(slots=True)
 class Draft:
-    """A statement in the making. ``slot_at`` is where the slot that is being read begins."""
+    """A statement in the making; a broken one costs no more than what was read of it."""
 
-    op: OpName = "FIND"
-    position: Position = _START
-    suffix: str = ""
     signal: Slot | None = None
     target: Slot | None = None
     marker: LineMarker | None = None
-    body: Slot = _NOTHING
-    slot_at: Position = _START
+
+    def __init__(self, op: OpName, position: Position) -> None:
+        self.op: OpName = op
+        self.position = position
+        self.suffix = ""
 
 
 class Refused(Exception):
@@ -85,14 +79,14 @@ class Refused(Exception):
         self.position = position
 
 
-def assemble(draft: Draft, authority_schemes: AbstractSet[str]) -> Statement:
+def assemble(draft: Draft, body: Slot, authority_schemes: AbstractSet[str]) -> Statement:
     """Understand the parts of a statement; an empty target or body is none.
 
     Raises:
         Refused: one of them cannot be understood; of several, the first in the order signal, target, body.
     """
     shape = _SHAPES[draft.op]
-    signal, target, body = draft.signal, draft.target, draft.body
+    signal, target = draft.signal, draft.target
     return shape.make(
         suffix=draft.suffix,
         signal=_understand(shape.signal, signal) if signal else None,

@@ -13,7 +13,9 @@ MAX_XPATH_DEPTH: Final = 50
 """Brackets within brackets; each costs a few frames of the stack."""
 
 _S: Final = r"[ \t\r\n]*"
-_NCNAME: Final = r"[A-Za-z_\x80-\U0010FFFF][A-Za-z0-9_.\x80-\U0010FFFF-]*+"
+# Letters, digits, "_", ".", "-" and all beyond ASCII, said as what they are not: a wide range takes 2 ms to compile.
+_NAME_CHARACTER: Final = r"[^\x00-,/:-@\[-^`{-\x7f]"
+_NCNAME: Final = rf"[^\x00-@\[-^`{{-\x7f]{_NAME_CHARACTER}*+"
 _QNAME: Final = rf"{_NCNAME}(?::(?!:){_NCNAME})?"
 _SPACE: Final = re.compile(_S)
 _LITERAL: Final = re.compile(r"\"[^\"]*\"|'[^']*'")
@@ -28,7 +30,7 @@ _NODE_TEST: Final = re.compile(
     rf"(?:comment|text|node){_S}\({_S}\)|processing-instruction{_S}\({_S}(?:{_LITERAL.pattern})?{_S}\)"
     rf"|\*|{_NCNAME}:\*|{_QNAME}(?!{_S}\(|{_S}::)"
 )
-_OPERATOR: Final = re.compile(r"<=|>=|!=|[=<>+*-]|(?:and|or|mod|div)(?![A-Za-z0-9_.\x80-\U0010FFFF-])")
+_OPERATOR: Final = re.compile(rf"<=|>=|!=|[=<>+*-]|(?:and|or|mod|div)(?!{_NAME_CHARACTER})")
 
 
 def check_xpath(path: str) -> None:

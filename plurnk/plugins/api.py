@@ -205,7 +205,8 @@ class Provider(Protocol):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProviderSettings:
     """What a factory gets. ``env`` is the effective environment (PLURNK_* cascade and keys);
-    ``http`` returns the daemon's one shared client, made at first use."""
+    ``http`` returns the daemon's one shared client, made at first use.
+    """
 
     alias: str
     provider: str

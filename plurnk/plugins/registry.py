@@ -71,7 +71,8 @@ class ProviderPlugins:
         return tuple(self.points)
 
     def factory(self, name: str) -> ProviderFactory:
-        """
+        """Import the provider of that name.
+
         Raises:
             Unsupported: no such provider; the message lists those there are.
             Conflict: it was written for another contract version.

@@ -74,4 +74,8 @@ def error_message(value: Any) -> str:
         case {"error": {"message": str(message)}} | {"error": str(message)} | {"message": str(message)} | str(message):
             return message
         case _:
-            return msgspec.json.encode(value).decode()
+            pass
+    try:
+        return msgspec.json.encode(value).decode()
+    except RecursionError:
+        return "(nested too deeply to be shown)"

@@ -39,7 +39,7 @@ async def open_events(
     try:
         request = client.build_request("POST", url, headers=dict(headers), content=body, timeout=None)
         response = await client.send(request, stream=True, follow_redirects=False)
-    except (httpx.HTTPError, httpx.InvalidURL) as error:
+    except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:  # ValueError: a host that is no name.
         raise _broken(error, secret) from None
     async with _Body(response) as chunks, aclosing(_checked(chunks, secret)) as received:
         if response.status_code != 200:

@@ -123,7 +123,7 @@ class OpenAIProvider:
             yield items
 
     async def _items(self, events: AsyncIterator[str]) -> AsyncGenerator[Delta | Completion, None]:
-        answer = _Answer(self.model)
+        answer = Answer(self.model)
         async for event in events:
             if event == "[DONE]":
                 answer.finish_reason = answer.finish_reason or "stop"
@@ -134,11 +134,10 @@ class OpenAIProvider:
             raise ProviderFailed("the provider broke off in mid-answer", transient=True)
         yield answer.completion()
         with trio.move_on_after(LINGER_S), suppress(ProviderFailed):
-            async for _ in events:
-                pass
+            await anext(events, None)
 
 
-class _Answer:
+class Answer:
     """What the events of one answer add up to; owned by the task that reads them."""
 
     def __init__(self, model: str) -> None:
@@ -148,7 +147,7 @@ class _Answer:
         self._reasoning: list[str] = []
         self._chars = 0
         self._usage = Usage()
-        self._last = "{}"
+        self._last: dict[str, Any] = {}
 
     def take(self, event: str, secret: str) -> list[Delta]:
         """Add one event.
@@ -157,12 +156,13 @@ class _Answer:
             ProviderFailed: it is an error, or nothing that Chat Completions know, or one too many.
         """
         try:
-            chunk = msgspec.json.decode(event, type=_Chunk, strict=False)
+            said = msgspec.json.decode(event, type=dict[str, Any])
+            chunk = msgspec.convert(said, _Chunk, strict=False)
         except (ValueError, RecursionError) as error:
             raise ProviderFailed(f"the provider sent an event that cannot be read: {error}") from None
         if chunk.error is not None:
             raise _told(chunk.error, secret)
-        self._last = event
+        self._last = said
         self._model = chunk.model or self._model
         if chunk.usage is not None:
             self._usage = _usage(chunk.usage)
@@ -180,7 +180,7 @@ class _Answer:
             usage=self._usage,
             finish_reason=self.finish_reason,
             model=self._model,
-            raw=msgspec.json.decode(self._last, type=dict[str, Any]),
+            raw=self._last,
         )
 
     def _deltas(self, delta: _Delta) -> list[Delta]:

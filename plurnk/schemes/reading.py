@@ -79,7 +79,7 @@ def _matched(result: OpResult, matcher: GlobMatcher) -> OpResult:
     fits = globs.line_glob(matcher.raw)
     rows = [
         {"line": number, "matched": line}
-        for number, line in enumerate((result.content or "").split("\n"), result.start_line or 1)
+        for number, line in enumerate((result.content or "").removesuffix("\n").split("\n"), result.start_line or 1)
         if fits(line)
     ]
     if not rows:

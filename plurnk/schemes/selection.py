@@ -32,7 +32,8 @@ class Wanted:
 
 
 def wanted(scope: str, tags: Sequence[str] | None, body: Matcher | None) -> Wanted:
-    """
+    """Put together what the parts of a statement say.
+
     Raises:
         Unsupported: the body is no glob; matching by content is not offered here.
     """

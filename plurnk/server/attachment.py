@@ -71,7 +71,7 @@ class Attachment:
         return self._operations
 
     async def attach(self, session: Session, run: Run, *, since: int | None, deltas: bool) -> Feed:
-        """Move the client to this session and run. Its events come with ``replay``: after ``since``, else from now on."""
+        """Move the client to this session and run; its events, after ``since`` or from now on, come with ``replay``."""
         last = await self.engine.store.read(lambda db: events.last_seq(db, session.id))
         await self._leave()
         feed = self._outbox.follow(session.id, since=since, last=last)

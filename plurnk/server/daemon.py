@@ -25,8 +25,8 @@ from plurnk.engine.bus import Bus
 from plurnk.engine.engine import Engine, open_engine
 from plurnk.engine.limits import Limits
 from plurnk.engine.models import open_models
-from plurnk.engine.packets import PacketMaker, Papers
-from plurnk.errors import Malformed
+from plurnk.engine.packets import Papers
+from plurnk.errors import Malformed, PlurnkError
 from plurnk.plugins.registry import ProviderPlugins, load_schemes
 from plurnk.server.access import Gate, Rules, load_token
 from plurnk.server.attachment import Attachment, Client
@@ -41,7 +41,7 @@ from plurnk.server.listener import (
     url_of,
 )
 from plurnk.server.logs import set_up as set_up_logging
-from plurnk.server.methods import Methods
+from plurnk.server.methods import Methods, only_leaf
 from plurnk.server.outbox import Outbox
 from plurnk.server.peer import Peer
 from plurnk.server.websocket import CloseCode
@@ -94,11 +94,17 @@ async def serve(settings: Settings) -> None:
     for warning in settings.warnings:
         logger.warning("%s", warning)
     stop, hurry = trio.Event(), trio.Event()
-    async with trio.open_nursery() as daemon:
+    try:
         with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
-            daemon.start_soon(_obey, signals, stop, hurry)
-            await run(settings, ready=partial(print, flush=True), stop=stop, hurry=hurry)
-            daemon.cancel_scope.cancel(reason="the daemon has stopped")
+            async with trio.open_nursery() as daemon:
+                daemon.start_soon(_obey, signals, stop, hurry)
+                await run(settings, ready=partial(print, flush=True), stop=stop, hurry=hurry)
+                daemon.cancel_scope.cancel(reason="the daemon has stopped")
+    except ExceptionGroup as group:
+        cause = only_leaf(group)
+        if isinstance(cause, PlurnkError):
+            raise cause from None
+        raise
 
 
 async def _obey(signals: AsyncIterator[int], stop: trio.Event, hurry: trio.Event) -> None:
@@ -119,7 +125,7 @@ async def run(settings: Settings, *, ready: Callable[[str], object], stop: trio.
     bus = Bus()
     limits = _limits(settings)
     schemes = load_schemes()
-    packets = PacketMaker(Papers(resources.language_card(), _persona(settings)), limits, schemes)
+    papers = Papers(resources.language_card(), _persona(settings))
     async with (
         open_store(
             settings.db_path,
@@ -130,7 +136,7 @@ async def run(settings: Settings, *, ready: Callable[[str], object], stop: trio.
             events_keep=settings.events_keep,
         ) as store,
         open_models(settings.env, ProviderPlugins()) as models,
-        open_engine(store, bus, models, schemes, packets, limits) as engine,
+        open_engine(store, bus, models, schemes, papers, limits=limits) as engine,
         trio.open_nursery() as peers,
     ):
         gate = Gate(_rules(settings), max_message_bytes=settings.max_message_bytes)
@@ -167,6 +173,7 @@ def _limits(settings: Settings) -> Limits:
         max_turns=settings.max_turns,
         max_commands=settings.max_commands,
         loop_timeout_s=settings.loop_timeout_s,
+        fetch_timeout_s=settings.fetch_timeout_s,
         read_max_chars=settings.read_max_chars,
         preview_chars=settings.preview_chars,
         reasoning_tokens=settings.reason_tokens,
@@ -174,7 +181,8 @@ def _limits(settings: Settings) -> Limits:
 
 
 def _persona(settings: Settings) -> str:
-    """
+    """The persona that loops have when nothing else says one.
+
     Raises:
         Malformed: the file cannot be read.
     """
@@ -187,7 +195,8 @@ def _persona(settings: Settings) -> str:
 
 
 def _rules(settings: Settings) -> Rules:
-    """
+    """Who may come in.
+
     Raises:
         Denied: the listener would be in the clear on a network, or the token's file is not ours alone.
     """

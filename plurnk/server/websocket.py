@@ -121,7 +121,8 @@ class Handshake:
     def _check(self, event: h11.Request, request: Request) -> None:
         wants = {word.lower() for word in request.words(b"upgrade")}
         upgrades = {word.lower() for word in request.words(b"connection")}
-        if event.method != b"GET" or "websocket" not in wants or "upgrade" not in upgrades:
+        is_handshake = event.method == b"GET" and event.http_version == b"1.1"
+        if not is_handshake or "websocket" not in wants or "upgrade" not in upgrades:
             raise BadHandshake(426, "plurnk speaks WebSocket here, nothing else", [("Upgrade", "websocket")])
         keys = request.values(b"sec-websocket-key")
         if request.values(b"sec-websocket-version") != [_VERSION.decode()] or len(keys) != 1:

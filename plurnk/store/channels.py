@@ -43,7 +43,7 @@ class Channel:
 
 
 _COLUMNS = "id, entry_id, name, mimetype, state, generation, length_bytes, newlines, ends_newline, tokens"
-_SELECT = f"SELECT {_COLUMNS} FROM entry_channels"  # noqa: S608 – a constant
+_SELECT = f"SELECT {_COLUMNS} FROM entry_channels"
 
 
 def _channel(row: tuple[Any, ...]) -> Channel:
@@ -65,7 +65,7 @@ def create(db: apsw.Connection, entry_id: int, name: str, mimetype: str, state: 
     """Make an empty channel."""
     row = query(
         db,
-        f"INSERT INTO entry_channels (entry_id, name, mimetype, state) VALUES (?, ?, ?, ?) RETURNING {_COLUMNS}",  # noqa: S608
+        f"INSERT INTO entry_channels (entry_id, name, mimetype, state) VALUES (?, ?, ?, ?) RETURNING {_COLUMNS}",
         (entry_id, name, mimetype, state),
     )
     return _channel(row[0])
@@ -87,7 +87,8 @@ def append(db: apsw.Connection, channel: Channel, data: bytes, *, tokens: int) -
     for offset in range(0, len(data), CHUNK_BYTES):
         piece = data[offset : offset + CHUNK_BYTES]
         db.execute(
-            "INSERT INTO channel_chunks (channel_id, generation, start_byte, start_newlines, data) VALUES (?, ?, ?, ?, ?)",
+            "INSERT INTO channel_chunks (channel_id, generation, start_byte, start_newlines, data)"
+            " VALUES (?, ?, ?, ?, ?)",
             (channel.id, channel.generation, start, newlines, piece),
         )
         start += len(piece)

@@ -186,8 +186,8 @@ class Store:
         """Wait for reads that were abandoned, then close the readers' connections."""
         # Shield: connections must not be closed under a thread that still reads from them.
         with trio.move_on_after(CLOSE_LIMIT_S, shield=True):
-            while self._reader_slots.borrowed_tokens:
-                await trio.sleep(0.001)
+            for place in range(READERS):
+                await self._reader_slots.acquire_on_behalf_of(place)
         for db in self._idle_readers:
             db.close()
         self._idle_readers.clear()
@@ -274,7 +274,7 @@ class _Writer:
         db.execute("SAVEPOINT unit")
         try:
             job.value = job.unit(tx)
-        except BaseException as error:  # noqa: BLE001 – handed to the caller, whatever it is
+        except BaseException as error:
             if not db.in_transaction and isinstance(error, apsw.Error):
                 raise
             db.execute("ROLLBACK TO unit")

@@ -27,7 +27,7 @@ class Entry:
 
 
 _COLUMNS = "id, session_id, scheme, pathname, attributes"
-_SELECT = f"SELECT {_COLUMNS} FROM entries"  # noqa: S608 – a constant
+_SELECT = f"SELECT {_COLUMNS} FROM entries"
 _IDENTITY = "coalesce(session_id, 0) = ? AND coalesce(scheme, '') = ?"
 
 
@@ -108,7 +108,7 @@ def indexed(db: apsw.Connection, run_id: int) -> list[tuple[Entry, list[Channel]
     """What the run's index shows: entries by scheme (files first) and path, their indexed channels by age."""
     rows = query(
         db,
-        f"SELECT {', '.join('e.' + c for c in _COLUMNS.split(', '))}, c.id FROM visibility v"  # noqa: S608
+        f"SELECT {', '.join('e.' + c for c in _COLUMNS.split(', '))}, c.id FROM visibility v"
         " JOIN entry_channels c ON c.id = v.channel_id JOIN entries e ON e.id = c.entry_id"
         " WHERE v.run_id = ? ORDER BY coalesce(e.scheme, ''), e.pathname, c.id",
         (run_id,),

@@ -33,7 +33,7 @@ _FIELDS = (
     " password, hostname, port, pathname, params, fragment, line_marker, tx, mimetype_tx, rx, mimetype_rx, status_rx,"
     " tokens, state, outcome"
 )
-_SELECT = f"SELECT {_FIELDS} FROM log_entries"  # noqa: S608 – a constant
+_SELECT = f"SELECT {_FIELDS} FROM log_entries"
 
 
 def _decoded(text: Any) -> Any:
@@ -98,14 +98,14 @@ def add(tx: Tx, turn: TurnRef, statement: Statement, *, origin: Origin, result: 
         "mimetype_rx": "application/json",
         "status_rx": result.status,
         "tokens": estimate_tokens(result.content or result.diff or result.error or ""),
-        "state": "proposed" if result.status == 202 else "resolved",  # noqa: PLR2004 – SPEC 2.4: 202 proposes
+        "state": "proposed" if result.status == 202 else "resolved",
         "outcome": None,
     }
     columns = {name: _json(v) if name in _JSON_COLUMNS else v for name, v in values.items()}
     columns["signal"] = msgspec.json.encode(values["signal"]).decode()
     row_id = integer(
         tx.db,
-        f"INSERT INTO log_entries ({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))}) RETURNING id",  # noqa: S608
+        f"INSERT INTO log_entries ({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))}) RETURNING id",
         tuple(columns.values()),
     )
     entry = LogEntry(id=row_id, **values)
@@ -139,7 +139,7 @@ def of_run(db: apsw.Connection, run_id: int) -> list[tuple[LogEntry, bool]]:
     """All rows of a run in log order, each with whether it is hidden from the packet."""
     rows = query(
         db,
-        f"SELECT {_FIELDS}, hidden FROM log_entries WHERE run_id = ? ORDER BY loop_seq, turn_seq, sequence",  # noqa: S608
+        f"SELECT {_FIELDS}, hidden FROM log_entries WHERE run_id = ? ORDER BY loop_seq, turn_seq, sequence",
         (run_id,),
     )
     return [(_row(row[:-1]), bool(row[-1])) for row in rows]

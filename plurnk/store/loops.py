@@ -61,8 +61,11 @@ class Submitted:
     turn_seq: int | None = None
 
 
-_COLUMNS = "l.id, r.session_id, l.run_id, l.seq, l.origin, l.status, l.reason, l.prompt, l.flags, l.alias, l.persona, l.max_turns"
-_SELECT = f"SELECT {_COLUMNS} FROM loops l JOIN runs r ON r.id = l.run_id"  # noqa: S608 – a constant
+_COLUMNS = (
+    "l.id, r.session_id, l.run_id, l.seq, l.origin, l.status, l.reason, l.prompt, l.flags, l.alias, l.persona,"
+    " l.max_turns"
+)
+_SELECT = f"SELECT {_COLUMNS} FROM loops l JOIN runs r ON r.id = l.run_id"
 
 
 def _loop(row: tuple[Any, ...]) -> Loop:
@@ -70,7 +73,8 @@ def _loop(row: tuple[Any, ...]) -> Loop:
 
 
 def get(db: apsw.Connection, loop_id: int) -> Loop:
-    """
+    """Return the loop.
+
     Raises:
         NotFound: there is no such loop.
     """
@@ -93,7 +97,8 @@ def live(db: apsw.Connection, run_id: int) -> Loop | None:
 
 def submit(tx: Tx, run_id: int, submission: Submission, defaults: Defaults) -> Submitted:
     """Inject into the live loop, or enqueue a new one: decided here, in one write unit, so that no
-    prompt can fall between a loop that just ended and one that never started."""
+    prompt can fall between a loop that just ended and one that never started.
+    """
     loop = live(tx.db, run_id)
     if loop is None or submission.queue or _asks_for_others(submission, loop):
         return Submitted(action="enqueued_new_loop", loop_id=_enqueue(tx, run_id, submission, defaults))
@@ -131,11 +136,11 @@ def _enqueue(tx: Tx, run_id: int, submission: Submission, defaults: Defaults) ->
     )
 
 
-def _insert(tx: Tx, run_id: int, **columns: Any) -> int:  # noqa: ANN401 – SQLite values
+def _insert(tx: Tx, run_id: int, **columns: Any) -> int:
     names = ", ".join(columns)
     return integer(
         tx.db,
-        f"INSERT INTO loops (run_id, seq, created_at, {names}) VALUES (?,"  # noqa: S608 – names are ours
+        f"INSERT INTO loops (run_id, seq, created_at, {names}) VALUES (?,"
         f" (SELECT coalesce(max(seq), 0) + 1 FROM loops WHERE run_id = ?1), ?, {', '.join('?' * len(columns))})"
         " RETURNING id",
         (run_id, tx.now, *columns.values()),

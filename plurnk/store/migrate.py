@@ -34,7 +34,7 @@ def migrate(db: apsw.Connection, migrations: Sequence[Migration], *, now: str) -
     """
     db.execute(_RECORD)
     known = {name: hashlib.sha256(sql.encode()).hexdigest() for name, sql in sorted(migrations)}
-    applied = {name: digest for name, digest in query(db, "SELECT name, sha256 FROM schema_migrations ORDER BY name")}
+    applied = dict(query(db, "SELECT name, sha256 FROM schema_migrations ORDER BY name"))
     for name, digest in applied.items():
         if name not in known:
             raise Conflict(f"the database has migration {name}, which this version does not: it is from a newer plurnk")

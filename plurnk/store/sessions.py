@@ -46,11 +46,12 @@ def _session(row: tuple[Any, ...]) -> Session:
 
 
 def get(db: apsw.Connection, session_id: int) -> Session:
-    """
+    """Return the session.
+
     Raises:
         NotFound: there is no such session.
     """
-    rows = query(db, f"SELECT {_SESSION} FROM sessions WHERE id = ?", (session_id,))  # noqa: S608
+    rows = query(db, f"SELECT {_SESSION} FROM sessions WHERE id = ?", (session_id,))
     if not rows:
         raise NotFound(f"no session {session_id}")
     return _session(rows[0])
@@ -60,7 +61,7 @@ def listing(db: apsw.Connection, *, limit: int, before: int | None) -> list[Sess
     """Newest first."""
     rows = query(
         db,
-        f"SELECT {_SESSION} FROM sessions WHERE ? IS NULL OR id < ?1 ORDER BY id DESC LIMIT ?",  # noqa: S608
+        f"SELECT {_SESSION} FROM sessions WHERE ? IS NULL OR id < ?1 ORDER BY id DESC LIMIT ?",
         (before, limit),
     )
     return [_session(row) for row in rows]
@@ -82,7 +83,7 @@ def create(
         raise Conflict(f"a session named {name!r} exists already")
     row = query(
         tx.db,
-        f"INSERT INTO sessions (name, project_root, persona, created_at) VALUES (?, ?, ?, ?) RETURNING {_SESSION}",  # noqa: S608
+        f"INSERT INTO sessions (name, project_root, persona, created_at) VALUES (?, ?, ?, ?) RETURNING {_SESSION}",
         (name, project_root, persona, tx.now),
     )
     session = _session(row[0])
@@ -99,7 +100,8 @@ def _free_name(db: apsw.Connection, prefix: str) -> str:
 
 
 def rename(tx: Tx, session_id: int, name: str) -> Session:
-    """
+    """Give the session another name.
+
     Raises:
         NotFound, Conflict: no such session; the name is another's.
     """
@@ -131,23 +133,24 @@ def delete(tx: Tx, session_id: int) -> None:
 def create_run(tx: Tx, session_id: int, name: str, *, persona: str | None = None) -> Run:
     row = query(
         tx.db,
-        f"INSERT INTO runs (session_id, name, persona, created_at) VALUES (?, ?, ?, ?) RETURNING {_RUN}",  # noqa: S608
+        f"INSERT INTO runs (session_id, name, persona, created_at) VALUES (?, ?, ?, ?) RETURNING {_RUN}",
         (session_id, name, persona, tx.now),
     )
     return Run(*row[0])
 
 
 def runs(db: apsw.Connection, session_id: int) -> list[Run]:
-    rows = query(db, f"SELECT {_RUN} FROM runs WHERE session_id = ? ORDER BY id", (session_id,))  # noqa: S608
+    rows = query(db, f"SELECT {_RUN} FROM runs WHERE session_id = ? ORDER BY id", (session_id,))
     return [Run(*row) for row in rows]
 
 
 def get_run(db: apsw.Connection, run_id: int) -> Run:
-    """
+    """Return the run.
+
     Raises:
         NotFound: there is no such run.
     """
-    rows = query(db, f"SELECT {_RUN} FROM runs WHERE id = ?", (run_id,))  # noqa: S608
+    rows = query(db, f"SELECT {_RUN} FROM runs WHERE id = ?", (run_id,))
     if not rows:
         raise NotFound(f"no run {run_id}")
     return Run(*rows[0])

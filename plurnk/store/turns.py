@@ -52,8 +52,8 @@ def end(tx: Tx, turn: TurnRef, ended: TurnEnd) -> bool:
     """Write the turn's end and announce its telemetry. The first end wins: False when it had one."""
     usage = ended.usage
     tx.db.execute(
-        "UPDATE turns SET status = ?, reason = ?, ended_at = ?, packet = ?, model = ?, finish_reason = ?, telemetry = ?,"
-        " prompt_tokens = ?, completion_tokens = ?, cached_tokens = ?, reasoning_tokens = ?, cost_pico = ?"
+        "UPDATE turns SET status = ?, reason = ?, ended_at = ?, packet = ?, model = ?, finish_reason = ?,"
+        " telemetry = ?, prompt_tokens = ?, completion_tokens = ?, cached_tokens = ?, reasoning_tokens = ?, cost_pico = ?"
         " WHERE id = ? AND ended_at IS NULL",
         (
             ended.status,

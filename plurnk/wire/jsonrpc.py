@@ -212,7 +212,7 @@ class _FromDaemon(msgspec.Struct):
     id: int | str | None = None
     method: str | None = None
     params: Raw = _NO_PARAMS
-    result: Raw | None = None
+    result: Raw | UnsetType = UNSET
     error: Problem | None = None
 
 
@@ -238,4 +238,5 @@ def decode_from_daemon(frame: bytes | str) -> Answer | Event:
     message = _FROM_DAEMON.decode(frame)
     if message.method is not None:
         return Event(message.method, message.params)
-    return Answer(message.id, message.result, message.error)
+    result = None if isinstance(message.result, UnsetType) else message.result
+    return Answer(message.id, result, message.error)

@@ -65,17 +65,17 @@ class LogEntry(msgspec.Struct, frozen=True, kw_only=True):
     outcome: str | None
 
 
-class LogEntryAdded(Notification):
+class LogEntryAdded(Notification, frozen=True):
     method = "log/entry"
     entry: LogEntry
 
 
-class LogEntryUpdated(Notification):
+class LogEntryUpdated(Notification, frozen=True):
     method = "log/updated"
     entry: LogEntry
 
 
-class LoopStarted(Notification):
+class LoopStarted(Notification, frozen=True):
     method = "loop/started"
     loop_id: int
     run_id: int
@@ -83,7 +83,7 @@ class LoopStarted(Notification):
     origin: Origin
 
 
-class LoopTerminated(Notification):
+class LoopTerminated(Notification, frozen=True):
     method = "loop/terminated"
     loop_id: int
     run_id: int
@@ -93,7 +93,7 @@ class LoopTerminated(Notification):
     usage: Usage
 
 
-class SessionCreated(Notification):
+class SessionCreated(Notification, frozen=True):
     method = "session/created"
     id: int
     name: str
@@ -101,7 +101,7 @@ class SessionCreated(Notification):
     persona: str | None
 
 
-class TelemetryEvent(Notification):
+class TelemetryEvent(Notification, frozen=True):
     """``event`` is a flat object with ``kind`` and ``message`` (SPEC 3.5)."""
 
     method = "telemetry/event"
@@ -109,7 +109,7 @@ class TelemetryEvent(Notification):
     event: dict[str, Any]
 
 
-class TurnDelta(Notification):
+class TurnDelta(Notification, frozen=True):
     """A piece of the model's answer as it streams; only for clients that attached with ``deltas``."""
 
     method = "turn/delta"
@@ -120,7 +120,7 @@ class TurnDelta(Notification):
     text: str
 
 
-class SessionLagged(Notification):
+class SessionLagged(Notification, frozen=True):
     """The client was too slow and missed events; attach again with ``since: resumeFrom``."""
 
     method = "session/lagged"

@@ -11,6 +11,7 @@ from typing import Any, Final, TypeAlias
 
 import h11
 import trio
+import trio.testing
 from wsproto.connection import Connection, ConnectionType
 from wsproto.events import CloseConnection, Event, Ping, TextMessage
 
@@ -177,21 +178,24 @@ async def serve_stream(stream: trio.abc.Stream, gate: Gate, desk: Desk) -> None:
 @asynccontextmanager
 async def in_memory(
     desk: Desk, *, max_message_bytes: int = MAX_MESSAGE_BYTES
-) -> AsyncIterator[tuple[Peer[Desk], RawClient, trio.testing.MemorySendStream]]:
-    """Give a running peer, its client, and the pipe between them from the peer's side.
+) -> AsyncIterator[tuple[Peer[Desk], RawClient]]:
+    """Give a running peer and its client, with nothing between them: a send ends when all of it was received.
 
     With fakes only, so the autojump clock may be used. No handshake takes place.
     """
-    ours, theirs = trio.testing.memory_stream_pair()
+    ours, theirs = trio.testing.lockstep_stream_pair()
     peer = Peer(WebSocket(ours, max_message_bytes=max_message_bytes), methods(), outbox=Outbox(), state=desk)
 
     async def run() -> None:
-        await peer.run()
-        await ours.aclose()
+        async with ours:
+            await peer.run()
 
     async with trio.open_nursery() as tasks:
+        # The peer's pings would turn a test that hangs into one that runs for ever.
+        tasks.cancel_scope.deadline = trio.current_time() + 24 * 3600
         tasks.start_soon(run)
-        yield peer, RawClient(theirs), ours.send_stream
+        yield peer, RawClient(theirs)
+        assert not tasks.cancel_scope.cancel_called, "the test hung for a day"
         tasks.cancel_scope.cancel(reason="the test is over")
 
 
@@ -219,7 +223,11 @@ class RawClient:
     async def say(self, request: bytes) -> Answer:
         """Send bytes instead of a handshake, and read an HTTP answer."""
         http = h11.Connection(h11.CLIENT)
-        http.send(h11.Request(method="GET", target="/", headers=[("Host", "x"), ("Connection", "Upgrade"), ("Upgrade", "websocket")]))
+        http.send(
+            h11.Request(
+                method="GET", target="/", headers=[("Host", "x"), ("Connection", "Upgrade"), ("Upgrade", "websocket")]
+            )
+        )
         http.send(h11.EndOfMessage())
         await self.stream.send_all(request)
         answer = Answer()

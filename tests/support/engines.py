@@ -8,11 +8,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import cast
 
+import trio
+
 from plurnk.engine.bus import Bus, Event
 from plurnk.engine.engine import Engine, open_engine
 from plurnk.engine.limits import Limits
 from plurnk.engine.models import Models
-from plurnk.engine.packets import PacketMaker, Papers
+from plurnk.engine.packets import Papers
 from plurnk.errors import UpstreamFailed
 from plurnk.plugins.api import Completion, Delta, GenerateRequest, ProviderSettings, Scheme, Usage
 from plurnk.plugins.registry import ProviderPlugins
@@ -36,6 +38,7 @@ class FakeModel:
 
     def __init__(self, say: Say | Sequence[str], context_size: int | None = None) -> None:
         self.requests: list[GenerateRequest] = []
+        self.asked = trio.Event()
         self.context_size = context_size
         self._say = say
 
@@ -51,6 +54,7 @@ class FakeModel:
     @asynccontextmanager
     async def generate(self, request: GenerateRequest) -> AsyncIterator[AsyncIterator[Delta | Completion]]:
         self.requests.append(request)
+        self.asked.set()
         text = await self._answer(request)
 
         async def deltas() -> AsyncIterator[Delta | Completion]:
@@ -113,8 +117,8 @@ async def engine_with(
     async with opened(path, bus.publish) as store, AsyncExitStack() as resources:
         env = {"PLURNK_MODEL": "fake", "PLURNK_MODEL_fake": "fake/fake", "PLURNK_MODEL_other": "fake/other"}
         models = Models(env, cast("ProviderPlugins", _Plugins(model)), resources)
-        packets = PacketMaker(Papers("the card", "the persona"), limits, SCHEMES)
-        async with open_engine(store, bus, models, SCHEMES, packets, limits) as engine:
+        papers = Papers("the card", "the persona")
+        async with open_engine(store, bus, models, SCHEMES, papers, limits=limits) as engine:
             session, run = await new_session(store)
             bus.join(ear, session.id)
             yield Bench(engine, session, run, ear, model)

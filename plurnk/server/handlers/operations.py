@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import msgspec
+import trio
 
 from plurnk.errors import Malformed
 from plurnk.language.ast import (
@@ -30,7 +31,8 @@ from plurnk.wire import answers, params
 from plurnk.wire.params import line_marker
 from plurnk.wire.results import OpResult
 
-PARSE_INLINE_CHARS: int = 1024 * 1024
+PARSE_INLINE_CHARS: int = 4096
+"""Longer texts are parsed on a thread: the worst of them take some 10 ms for so many characters."""
 
 
 async def _do(client: Client, statement: Statement) -> OpResult:
@@ -126,7 +128,10 @@ async def dispatch(client: Client, asked: params.OpDispatchParams) -> OpResult:
 
 async def parse_and_do(client: Client, asked: params.OpParseParams) -> answers.OpParseResult:
     """The statements of a text, as one turn; what could not be read is told beside what was done."""
-    parsed = parse(asked.text)
+    if len(asked.text) <= PARSE_INLINE_CHARS:
+        parsed = parse(asked.text)
+    else:
+        parsed = await trio.to_thread.run_sync(parse, asked.text)
     statements = [item.statement for item in parsed.items if isinstance(item, StatementItem)]
     errors = tuple(item.error for item in parsed.items if isinstance(item, ErrorItem))
     limit = client.state.engine.limits.max_commands

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
+import apsw
 import msgspec
 import pytest
 import trio
@@ -64,7 +66,9 @@ async def test_three_turns_write_notes_read_them_back_and_answer(tmp_path: Path)
         assert statuses == [102, 102, 200]
 
 
-@pytest.mark.spec("3.4-headings", "3.4-numbered-lines", "2.7-prompt-foist", "2.7-index-is-visibility", "1.6-card-examples-parse")
+@pytest.mark.spec(
+    "3.4-headings", "3.4-numbered-lines", "2.7-prompt-foist", "2.7-index-is-visibility", "1.6-card-examples-parse"
+)
 async def test_the_packet_shows_card_persona_index_log_prompt_and_requirements(tmp_path: Path) -> None:
     script = ("<<EDIT[b,a](known://n):one\ntwo:EDIT", "<<READ(known://n)<2>::READ", "<<HIDE(known://n)::HIDE", DONE)
     async with engine_with(tmp_path / "p.db", script, context_size=8000) as bench:
@@ -92,11 +96,9 @@ async def test_each_turns_log_begins_with_the_one_before(tmp_path: Path) -> None
     script = [f"<<EDIT(known://n{n}):text {n}:EDIT <<READ(known://n{n})::READ" for n in range(6)] + [DONE]
     async with engine_with(tmp_path / "p.db", script) as bench:
         await finish(bench)
-        logs = [
-            request.messages[0].content.partition("# Plurnk System Log\n")[2] for request in bench.model.requests
-        ]
+        logs = [request.messages[0].content.partition("# Plurnk System Log\n")[2] for request in bench.model.requests]
     assert len(logs) == 7
-    for before, after in zip(logs, logs[1:], strict=False):
+    for before, after in itertools.pairwise(logs):
         assert after.startswith(before)
         assert len(after) > len(before)
 
@@ -168,6 +170,7 @@ async def test_every_way_out_writes_the_terminal_row_and_announces_it_once(tmp_p
         ("max_turns", chatters, Limits(max_turns=3), (499, "max_turns")),
         ("timeout", chatters, Limits(loop_timeout_s=0.03), (504, "timeout")),
         ("provider", fails, Limits(), (500, "provider_error")),
+        ("stalled", hangs, Limits(fetch_timeout_s=0.03), (500, "provider_error")),
         ("bug", crashes, Limits(), (500, "internal_error")),
     ):
         async with engine_with(tmp_path / f"{name}.db", say, limits=limits) as bench:
@@ -185,14 +188,11 @@ async def test_every_way_out_writes_the_terminal_row_and_announces_it_once(tmp_p
         path = tmp_path / f"{name}.db"
         async with engine_with(path, hangs) as bench:
             submitted = await bench.engine.submit(bench.run.id, Submission(prompt="x"))
-            while not bench.model.requests:
-                await trio.sleep(0.001)
+            await bench.model.asked.wait()
             if name == "cancel":
                 ended = await bench.engine.cancel(bench.run.id, "enough")
                 assert ended.loop_id == submitted.loop_id
-            store, ear = bench.engine.store, bench.ear
-            del store
-        ends = [n for n in ear.heard if isinstance(n, LoopTerminated)]
+        ends = [n for n in bench.ear.heard if isinstance(n, LoopTerminated)]
         assert [(e.final_status, e.reason) for e in ends] == [(499, "cancelled")], name
 
 
@@ -232,8 +232,7 @@ async def test_injected_prompts_are_shown_in_order_and_none_is_lost(tmp_path: Pa
 
     async with engine_with(tmp_path / "p.db", say) as bench:
         first = await bench.engine.submit(bench.run.id, Submission(prompt="zero"))
-        while not bench.model.requests:
-            await trio.sleep(0.001)
+        await bench.model.asked.wait()
         one = await bench.engine.submit(bench.run.id, Submission(prompt="one"))
         two = await bench.engine.submit(bench.run.id, Submission(prompt="two"))
         assert (one.action, one.loop_id, one.turn_seq) == ("injected_next_turn", first.loop_id, 2)
@@ -257,8 +256,7 @@ async def test_a_prompt_that_came_in_the_last_turn_becomes_a_new_loop(tmp_path: 
 
     async with engine_with(tmp_path / "p.db", say) as bench:
         first = await bench.engine.submit(bench.run.id, Submission(prompt="zero", max_turns=7))
-        while not bench.model.requests:
-            await trio.sleep(0.001)
+        await bench.model.asked.wait()
         for prompt in ("late", "later"):
             assert (await bench.engine.submit(bench.run.id, Submission(prompt=prompt))).action == "injected_next_turn"
         gate.set()
@@ -332,8 +330,6 @@ async def test_costs_and_usage_add_up(tmp_path: Path) -> None:
 
 @pytest.mark.spec("3.3-announced-is-durable")
 async def test_a_row_is_in_the_database_when_it_is_announced(tmp_path: Path) -> None:
-    import apsw  # noqa: PLC0415
-
     path = tmp_path / "p.db"
     script = ("<<EDIT(known://a):x:EDIT <<READ(known://a)::READ", DONE)
     async with engine_with(path, script) as bench:

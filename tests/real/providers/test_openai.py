@@ -48,7 +48,7 @@ class Talk:
 
 @asynccontextmanager
 async def open_talk(*script: str | Answer, **env: str) -> AsyncIterator[Talk]:
-    async with open_openai_server(script) as server, httpx.AsyncClient(trust_env=False) as client:
+    async with open_openai_server(script) as server, httpx.AsyncClient(trust_env=False, verify=False) as client:
         settings = ProviderSettings(
             alias="a",
             provider="openai",
@@ -179,6 +179,17 @@ async def test_an_answer_without_end_is_cut(monkeypatch: pytest.MonkeyPatch) -> 
         assert "more than 20 characters" in (await talk.failure()).detail
 
 
+async def test_a_local_server_is_asked_without_a_key() -> None:
+    async with open_talk("x", OPENAI_API_KEY="") as talk:
+        assert (await talk.completion()).content == "x"
+        assert "authorization" not in talk.server.requests[0].headers
+
+
+async def test_of_a_long_error_only_the_beginning_is_read() -> None:
+    async with open_talk(Answer(status=500, body="x" * 5_000_000, failure="stall")) as talk:
+        assert (await talk.failure()).detail == f"the provider answered 500: {'x' * 300}…"
+
+
 async def test_nobody_listens() -> None:
     async with open_talk(OPENAI_BASE_URL="http://127.0.0.1:1/v1") as talk:
         failed = await talk.failure()
@@ -188,7 +199,7 @@ async def test_nobody_listens() -> None:
 
 async def test_an_address_that_only_the_client_finds_wrong() -> None:
     async with open_talk(OPENAI_BASE_URL="http://xn--/v1") as talk:
-        assert "no answer from the provider: InvalidURL" in (await talk.failure()).detail
+        assert "no answer from the provider: IDNAError" in (await talk.failure()).detail
 
 
 @pytest.mark.spec("3.8-key-never-leaks")

@@ -87,9 +87,7 @@ async def test_over_the_cap_is_413_and_changes_nothing(tmp_path: Path) -> None:
 
         def make(tx: Tx) -> Channel:
             entry = entries.create(tx, session.id, "known", "a")
-            return channels.append(
-                tx.db, channels.create(tx.db, entry.id, "body", "text/plain"), b"kept", tokens=1
-            )
+            return channels.append(tx.db, channels.create(tx.db, entry.id, "body", "text/plain"), b"kept", tokens=1)
 
         channel = await store.write(make)
         too_much = bytes(CHANNEL_CAP_BYTES)

@@ -228,4 +228,4 @@ async def test_costs_roll_up_from_turns_to_runs_and_sessions(tmp_path: Path) -> 
 
 
 def test_the_shipped_migrations_are_there() -> None:
-    assert [name for name, _sql in resources.migrations()][0] == "001_schema.sql"
+    assert next(name for name, _sql in resources.migrations()) == "001_schema.sql"

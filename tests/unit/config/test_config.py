@@ -10,7 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from plurnk.config import MAX_SOCKET_PATH_BYTES, VARIABLES, BadConfiguration, Settings, effective, load_settings
+from plurnk.config import (
+    MAX_SOCKET_PATH_BYTES,
+    VARIABLES,
+    WITHOUT_EFFECT,
+    BadConfiguration,
+    Settings,
+    effective,
+    load_settings,
+)
 
 
 def load(
@@ -38,7 +46,7 @@ def test_each_layer_beats_the_one_before(tmp_path: Path) -> None:
     folder = tmp_path / ".config" / "plurnk"
     folder.mkdir(parents=True)
     files = (folder / "plurnk.env", tmp_path / ".env", tmp_path / ".env.work")
-    names = ("EVENTS_KEEP", "MAX_TURNS", "MAX_COMMANDS", "MAX_STRIKES", "MAX_WAKES", "REASON")
+    names = ("EVENTS_KEEP", "MAX_TURNS", "MAX_COMMANDS", "READ_MAX_CHARS", "PORT", "REASON")
     for layer, path in enumerate(files, 1):
         path.write_text("".join(f"PLURNK_{name}={layer}\n" for name in names[layer:]))
     environ = {f"PLURNK_{name}": "4" for name in names[4:]}
@@ -48,8 +56,8 @@ def test_each_layer_beats_the_one_before(tmp_path: Path) -> None:
         settings.events_keep,
         settings.max_turns,
         settings.max_commands,
-        settings.max_strikes,
-        settings.max_wakes,
+        settings.read_max_chars,
+        settings.port,
         settings.reason_tokens,
     )
     assert found == (100000, 1, 2, 3, 4, 5)
@@ -59,7 +67,7 @@ def test_each_layer_beats_the_one_before(tmp_path: Path) -> None:
         "environment",
         "flag",
     ]
-    assert load(tmp_path, environ).max_strikes == 2, "without --config its file is not read"
+    assert load(tmp_path, environ).read_max_chars == 2, "without --config its file is not read"
 
 
 @pytest.mark.spec("7.3-bad-value-stops")
@@ -88,6 +96,12 @@ def test_a_number_is_digits(tmp_path: Path, raw: str) -> None:
 def test_an_unknown_name_is_a_warning_that_names_the_nearest(tmp_path: Path) -> None:
     settings = load(tmp_path, {"PLURNK_PROT": "1", "PLURNK_MODEL_fast": "demo/x", "PLURNK_MODEL_fast__CONTEXT": "9"})
     assert settings.warnings == ("PLURNK_PROT is no variable of plurnk; the nearest is PLURNK_PORT",)
+
+
+def test_a_variable_that_nothing_reads_is_a_warning(tmp_path: Path) -> None:
+    nothing = sorted(WITHOUT_EFFECT)[:1]
+    warnings = load(tmp_path, {name: VARIABLES[name].default for name in nothing}).warnings
+    assert warnings == tuple(f"{name} has no effect in this version" for name in nothing)
 
 
 def test_a_line_of_another_program_is_a_warning_without_its_text(tmp_path: Path) -> None:

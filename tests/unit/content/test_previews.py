@@ -48,6 +48,13 @@ def test_json_and_markup_are_not_numbered(mimetype: str) -> None:
     assert preview("x", mimetype, 10) == Preview(text="x", numbered=False)
 
 
+def test_a_window_that_fits_is_shown_whole_with_the_remark() -> None:
+    assert preview("a\nb\n", "text/plain", 100, total_lines=9) == Preview(text="a\nb", after="… 7 more lines")
+    assert preview("a\nb\n", "text/plain", 100, "tail", first_line=8) == Preview(
+        text="a\nb", first_line=8, before="… 7 lines before"
+    )
+
+
 def test_no_room_even_for_the_remark() -> None:
     assert preview(TEN, "text/plain", 8) == Preview(text="line 0")
     assert preview(TEN, "text/plain", 0) == preview(TEN, "text/plain", -5) == Preview()

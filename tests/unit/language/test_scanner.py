@@ -38,7 +38,6 @@ def test_positions_are_of_code_points_and_lines_end_at_lf() -> None:
         scan.skip(len(scan.window))
         places.append(scan.position())
     assert [(place.line, place.column) for place in places] == [(1, 2), (1, 3), (2, 0), (3, 4), (4, 1)]
-    assert scan.position(ahead=1) == Position(line=4, column=2)
 
 
 def test_errors_show_things_short_and_on_one_line() -> None:

@@ -1,0 +1,55 @@
+"""The façade for scripts, against the real daemon."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from plurnk.client import RequestError, Unreachable
+from plurnk.client.sync import open_client
+from plurnk.wire.answers import LoopRunResult, SessionCreateResult
+from plurnk.wire.notifications import LoopTerminated
+from plurnk.wire.params import LoopRunParams
+from tests.support.home import Home, opened_home
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
+    with opened_home(tmp_path_factory.mktemp("home")) as opened:
+        assert opened.plurnk("sessions").returncode == 0
+        yield opened
+
+
+def test_a_script_runs_a_loop_and_hears_of_it(home: Home) -> None:
+    before = threading.active_count()
+    with open_client(home.socket) as client:
+        made: SessionCreateResult = client.call("session.create", {"name": "script"})
+        result: LoopRunResult = client.call("loop.run", LoopRunParams(prompt="hello"))
+        assert result.final_status == 200
+        ends = (heard for heard in client.notifications() if isinstance(heard, LoopTerminated))
+        assert next(ends).loop_id == result.loop_id
+        assert made.run_id == 1
+    assert threading.active_count() == before
+
+
+def test_a_refusal_is_raised_and_the_client_goes_on(home: Home) -> None:
+    with open_client((home.state / "daemon.url").read_text().strip()) as client:
+        with pytest.raises(RequestError, match="no session 99"):
+            client.call("session.attach", {"id": 99})
+        client.call("ping")
+        inner = client
+    with pytest.raises(Unreachable, match="the client is closed"):
+        inner.call("ping")
+
+
+def test_nobody_there_is_said(tmp_path: Path) -> None:
+    with pytest.raises(Unreachable, match="nobody answers at"), open_client(tmp_path / "no.sock"):
+        raise AssertionError("entered")
+
+
+def test_the_blocks_own_error_comes_out(home: Home) -> None:
+    with pytest.raises(ValueError, match="mine"), open_client(home.socket):
+        raise ValueError("mine")
