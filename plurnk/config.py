@@ -17,7 +17,7 @@ from types import MappingProxyType
 from typing import Any, Final, TypeVar
 
 from plurnk.dotenv import parse_dotenv
-from plurnk.errors import PlurnkError
+from plurnk.errors import Malformed
 
 T = TypeVar("T")
 
@@ -26,10 +26,8 @@ MAX_SOCKET_PATH_BYTES: Final = 107
 _MASK: Final = "********"
 
 
-class BadConfiguration(PlurnkError):
+class BadConfiguration(Malformed):
     """Values that cannot be used; ``detail`` lists all of them, one a line."""
-
-    status = 400
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,7 +70,7 @@ def _path(raw: str) -> Path:
 
 
 def _socket_path(raw: str) -> Path | None:
-    if len(raw.encode()) > MAX_SOCKET_PATH_BYTES:
+    if len(os.fsencode(raw)) > MAX_SOCKET_PATH_BYTES:
         raise ValueError(f"a path of at most {MAX_SOCKET_PATH_BYTES} bytes, a limit of the operating system")
     return _optional_path(raw)
 
@@ -216,7 +214,6 @@ WITHOUT_EFFECT: Final = frozenset(
         "PLURNK_DEBUG",
         "PLURNK_EXEC_KILL_GRACE_MS",
         "PLURNK_EXEC_TIMEOUT_MS",
-        "PLURNK_FETCH_TIMEOUT",
         "PLURNK_MATCH_TIMEOUT_MS",
         "PLURNK_MAX_CYCLE_PERIOD",
         "PLURNK_MAX_STRIKES",

@@ -7,7 +7,7 @@ import fcntl
 import os
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Final, TypeAlias, cast
 
@@ -24,7 +24,7 @@ _LOOK_EVERY_S: Final = 0.02
 _SHOWN_OF_LOG_LINES: Final = 5
 _LOOPBACK: Final = ("127.0.0.1", "::1", "localhost")
 
-Work: TypeAlias = Callable[[Client, Settings], Awaitable[int]]
+Work: TypeAlias = Callable[[Client], Awaitable[int]]
 
 
 def with_daemon(options: argparse.Namespace, work: Work, *, failed: int) -> int:
@@ -35,9 +35,12 @@ def with_daemon(options: argparse.Namespace, work: Work, *, failed: int) -> int:
     settings = settings_of(options)
 
     async def all_of_it() -> int:
-        where = await _reach(settings, options)
+        try:
+            where = await _reach(settings, options)
+        except OSError as error:
+            raise Unreachable(f"no daemon can be started: {error}") from error
         async with open_client(where, token=_token(settings)) as client:
-            return await work(client, settings)
+            return await work(client)
 
     try:
         return trio.run(all_of_it)
@@ -107,7 +110,7 @@ def _addresses(settings: Settings) -> list[str | Path]:
     found: list[str | Path] = []
     if settings.socket_path is not None and settings.socket_path.exists():
         found.append(settings.socket_path)
-    if settings.url_path.exists():
+    with suppress(FileNotFoundError):
         found.append(settings.url_path.read_text("utf-8").strip())
     return found
 

@@ -13,7 +13,6 @@ from plurnk.cli.exits import FAILED, OK
 from plurnk.cli.rows import row
 from plurnk.cli.workspace import attach_to_existing
 from plurnk.client import Client
-from plurnk.config import Settings
 from plurnk.wire.answers import LogReadResult
 from plurnk.wire.notifications import LogEntry, LogEntryAdded
 from plurnk.wire.params import LogReadParams
@@ -25,7 +24,7 @@ def main(options: argparse.Namespace) -> int:
     def show(entry: LogEntry) -> None:
         print(msgspec.json.encode(entry).decode() if options.json else row(entry))
 
-    async def work(client: Client, _settings: Settings) -> int:
+    async def work(client: Client) -> int:
         # Attached first, so that nothing falls between what is read and what comes.
         attached = await attach_to_existing(client, options.session, options.run)
         last = 0

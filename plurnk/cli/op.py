@@ -12,7 +12,6 @@ from plurnk.cli.exits import FAILED, OK
 from plurnk.cli.rows import printable
 from plurnk.cli.workspace import all_sessions, attach, create, named
 from plurnk.client import Client
-from plurnk.config import Settings
 from plurnk.language.ast import Statement, StatementItem
 from plurnk.language.parser import parse
 from plurnk.language.targets import canonical
@@ -26,7 +25,7 @@ def main(options: argparse.Namespace) -> int:
     # The daemon parses for itself and answers without the targets.
     statements = [item.statement for item in parse(text).items if isinstance(item, StatementItem)]
 
-    async def work(client: Client, _settings: Settings) -> int:
+    async def work(client: Client) -> int:
         session = named(options.session, await all_sessions(client))
         if session is None:
             await create(client, options.session, None)

@@ -19,11 +19,10 @@ from plurnk.cli.money import money
 from plurnk.cli.rows import answer_of, printable
 from plurnk.cli.waterfall import Waterfall, open_waterfall
 from plurnk.cli.workspace import all_sessions, attach, create, named
-from plurnk.client import Client, ClientError, Heard, RequestError, Resync
-from plurnk.config import Settings
+from plurnk.client import Client, ClientError, Disconnected, Heard, RequestError, Resync
 from plurnk.errors import Malformed
 from plurnk.wire.answers import LoopRunResult, ProvidersListResult, SessionRunsResult
-from plurnk.wire.notifications import LogEntryAdded, LoopTerminated, Notification, TelemetryEvent
+from plurnk.wire.notifications import LogEntry, LogEntryAdded, LoopTerminated, Notification, TelemetryEvent
 from plurnk.wire.params import LoopFlags, LoopRunParams, SessionSetRootParams
 
 _EARLIER_SHOWN: Final = 3
@@ -37,7 +36,7 @@ def main(options: argparse.Namespace) -> int:
         raise Malformed("the prompt is empty")
     root = None if options.headless else str(Path(options.root or ".").resolve())
 
-    async def work(client: Client, _settings: Settings) -> int:
+    async def work(client: Client) -> int:
         started_at = time.monotonic()
         with open_waterfall(rows=not options.json) as shown:
             watch = _Watch(client, shown, as_json=options.json)
@@ -112,6 +111,8 @@ class _Watch:
         self._as_json = as_json
         self._interrupted = False
         self._loop_id: int | None = None
+        self._turn = 0
+        self._cost_before: int | None = None
         self._answer: str | None = None
         self._end: LoopTerminated | None = None
 
@@ -121,21 +122,17 @@ class _Watch:
         Raises:
             ClientError: the end can no longer be heard.
         """
-        cost_before = await self._cost()
         started: LoopRunResult = await self._client.call("loop.run", request)
         self._loop_id = started.loop_id
         if started.action == "injected_next_turn":
             self._shown.note("the session is at work; its model sees this with its next turn")
-        turn = 0
         async for heard in self._client.notifications():
             if self._as_json:
                 print(_json_line(heard), flush=True)
             match heard:
                 case LogEntryAdded(entry=entry) if entry.loop_id == self._loop_id:
                     self._shown.row(entry)
-                    if self._shown.live and entry.turn_seq != turn:
-                        turn = entry.turn_seq
-                        self._shown.tick(turn, await self._cost() - cost_before)
+                    await self._tick(entry)
                     if (answer := answer_of(entry)) is not None:
                         self._answer = answer
                 case TelemetryEvent(loop_id=self._loop_id, event=event) if not self._as_json:
@@ -150,17 +147,20 @@ class _Watch:
 
     async def heed(self, interrupts: AsyncIterator[int], leave: trio.CancelScope) -> None:
         """At the first Ctrl-C cancel the loop; leave at the second, or when there is no loop yet."""
-        async for _ in interrupts:
-            if self._interrupted or self._loop_id is None:
-                self._interrupted = True
-                leave.cancel(reason="Ctrl-C")
-                return
-            self._interrupted = True
-            self._shown.note("cancelling the loop; Ctrl-C again leaves without waiting")
-            try:
-                await self._client.call("loop.cancel", {"reason": "Ctrl-C"})
-            except (ClientError, RequestError) as error:
-                self._shown.note(f"it could not be cancelled: {error}")
+        async with trio.open_nursery() as cancelling:
+            async for _ in interrupts:
+                if self._interrupted or self._loop_id is None:
+                    leave.cancel(reason="Ctrl-C")
+                else:
+                    self._interrupted = True
+                    self._shown.note("cancelling the loop; Ctrl-C again leaves without waiting")
+                    cancelling.start_soon(self._cancel)
+
+    async def _cancel(self) -> None:
+        try:
+            await self._client.call("loop.cancel", {"reason": "Ctrl-C"})
+        except (ClientError, RequestError) as error:
+            self._shown.note(f"it could not be cancelled: {error}")
 
     def conclude(self, elapsed_s: float) -> int:
         """Print the answer and how it ended, and return the exit code."""
@@ -178,10 +178,18 @@ class _Watch:
             return INTERRUPTED
         return TURN_LIMIT if self._end.hit_max_turns else OTHER
 
-    async def _cost(self) -> int:
-        """Return what the session has cost so far, in pico-USD."""
-        runs: SessionRunsResult = await self._client.call("session.runs")
-        return sum(run.cost_pico for run in runs.runs)
+    async def _tick(self, entry: LogEntry) -> None:
+        """At a new turn tell what the run has cost; the books are kept by turns."""
+        if not self._shown.live or entry.turn_seq == self._turn:
+            return
+        self._turn = entry.turn_seq
+        try:
+            runs: SessionRunsResult = await self._client.call("session.runs")
+        except Disconnected:
+            return  # no reason to stop watching
+        cost = sum(run.cost_pico for run in runs.runs if run.id == entry.run_id)
+        self._cost_before = cost if self._cost_before is None else self._cost_before
+        self._shown.tick(self._turn, cost - self._cost_before)
 
 
 def _json_line(heard: Heard) -> str:

@@ -11,11 +11,10 @@ from plurnk.cli.exits import FAILED, OK
 from plurnk.cli.money import money
 from plurnk.cli.workspace import all_sessions
 from plurnk.client import Client
-from plurnk.config import Settings
 
 
 def main(options: argparse.Namespace) -> int:
-    async def work(client: Client, _settings: Settings) -> int:
+    async def work(client: Client) -> int:
         sessions = await all_sessions(client)
         if options.json:
             for session in sessions:

@@ -84,7 +84,7 @@ class Client:
             # The block's own error, or the first link's: the keeper raises no other.
             if len(group.exceptions) != 1:
                 raise
-            raise group.exceptions[0] from group.exceptions[0].__cause__
+            raise group.exceptions[0] from group.exceptions[0].__cause__  # noqa: ASYNC123 – the group adds nothing
         finally:
             client._lose("the client is closed")
 

@@ -60,16 +60,28 @@ class ClientLoop:
         return results, turn.turn_id
 
     async def _begin(self) -> tuple[TurnRef, str | None]:
+        """The next turn, in a loop that is opened if need be, and the session's project root."""
+        begun: list[tuple[Loop, TurnRef]] = []
+
+        def unit(tx: Tx) -> tuple[Loop, TurnRef, str | None]:
+            loop = self._loop or loops.open_client_loop(
+                tx, self._run_id, flags=DEFAULT_FLAGS, max_turns=self._engine.limits.max_turns
+            )
+            turn = turns.begin(tx, loop)
+            begun.append((loop, turn))
+            return loop, turn, sessions.get(tx.db, loop.session_id).project_root
+
         # One at a time, so that two first operations do not open two loops.
         async with self._opening:
-
-            def unit(tx: Tx) -> tuple[Loop, TurnRef, str | None]:
-                loop = self._loop or loops.open_client_loop(
-                    tx, self._run_id, flags=DEFAULT_FLAGS, max_turns=self._engine.limits.max_turns
-                )
-                return loop, turns.begin(tx, loop), sessions.get(tx.db, loop.session_id).project_root
-
-            self._loop, turn, project_root = await self._engine.store.write(unit)
+            try:
+                self._loop, turn, project_root = await self._engine.store.write(unit)
+            except trio.Cancelled:
+                # Shield: the turn may have begun all the same; it must not look as if it were still running.
+                with trio.move_on_after(GOODBYE_LIMIT_S, shield=True):
+                    # Units run in order, so by now it is known what ``unit`` did; it counts if it was committed.
+                    if await self._engine.store.write(lambda tx: _cut_off(tx, begun)):
+                        self._loop = begun[0][0]
+                raise
         return turn, project_root
 
     async def close(self) -> None:
@@ -80,3 +92,8 @@ class ClientLoop:
                 if self._loop is not None:
                     loop_id, self._loop = self._loop.id, None
                     await self._engine.store.write(lambda tx: loops.end(tx, loop_id, loops.DONE, None))
+
+
+def _cut_off(tx: Tx, begun: Sequence[tuple[Loop, TurnRef]]) -> bool:
+    """End the turn that was begun, if one was; False if not."""
+    return bool(begun) and turns.end(tx, begun[0][1], TurnEnd(status=499))

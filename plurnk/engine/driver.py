@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from typing import TypeVar
 
 import msgspec
 import trio
@@ -18,6 +19,8 @@ from plurnk.store import loops, sessions, turns
 from plurnk.store.database import StoreFailed, Tx
 from plurnk.store.loops import Loop
 from plurnk.wire.params import LoopFlags
+
+T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
 
@@ -68,7 +71,7 @@ class Driver:
         """Run loops until none is queued. The caller forgets the driver with no checkpoint in between."""
         while not self._draining():
             self._work_came = False
-            loop = await self._shop.store.write(lambda tx: loops.claim(tx, self._run_id))
+            loop = await self._persist(lambda tx: loops.claim(tx, self._run_id))
             if loop is not None:
                 await self._run(loop)
             elif not self._work_came:
@@ -93,16 +96,19 @@ class Driver:
             finally:
                 self._live = None
                 # Shield: a cancelled loop must still end with a row (SPEC 3.1); the write is one local commit.
-                with trio.fail_after(TERMINAL_ROW_LIMIT_S, shield=True):
-                    await self._conclude(loop.id, ending)
+                with trio.move_on_after(TERMINAL_ROW_LIMIT_S, shield=True) as limit:
+                    await self._persist(partial(_end, loop.id, ending))
+        if limit.cancelled_caught:
+            # The disk is full for longer than that; nobody cancels us, so there is time.
+            await self._persist(partial(_end, loop.id, ending))
 
-    async def _conclude(self, loop_id: int, ending: Ending) -> None:
-        """Write the terminal row; while the disk is full or fails, try again."""
+    async def _persist(self, unit: Callable[[Tx], T]) -> T:
+        """Write ``unit``; while the disk is full or fails, try again: a run must not stop for that."""
         while True:
             try:
-                return await self._shop.store.write(partial(_end, loop_id, ending))
+                return await self._shop.store.write(unit)
             except (OutOfRoom, StoreFailed) as error:
-                logger.error("loop %d ended %d, but that cannot be written: %s", loop_id, ending.status, error.detail)  # noqa: TRY400
+                logger.error("run %d: %s; trying again", self._run_id, error.detail)  # noqa: TRY400 – its message says all
                 await trio.sleep(RETRY_S)
 
     async def _turns(self, loop: Loop) -> Ending:

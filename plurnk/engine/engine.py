@@ -19,7 +19,7 @@ from plurnk.engine.limits import Limits
 from plurnk.engine.models import Models
 from plurnk.engine.packets import PacketMaker, Papers
 from plurnk.engine.turn import Workshop
-from plurnk.errors import Draining, PlurnkError
+from plurnk.errors import Draining
 from plurnk.plugins.api import EntryStorage, Scheme
 from plurnk.store import loops, recovery
 from plurnk.store.database import Store
@@ -93,9 +93,6 @@ class Engine:
     async def _drive(self, run_id: int, driver: Driver) -> None:
         try:
             await driver.drive()
-        except (PlurnkError, trio.TooSlowError) as error:
-            # The queue is as it was; the run's next prompt, or the next start, drives it again.
-            logger.error("run %d stopped: %s", run_id, error)  # noqa: TRY400 – the cause is its message
         finally:
             del self._drivers[run_id]
             if not self._drivers and self._draining:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any, cast
 
 from plurnk.content import mimetypes
 from plurnk.content.previews import Preview, binary_preview, preview
@@ -109,7 +110,6 @@ class PacketMaker:
 
     def _row(self, row: LogEntry, *, hidden: bool) -> LogRow:
         shows_content = row.op in _READS
-        body = row.tx.get("body")
         return LogRow(
             loop_seq=row.loop_seq,
             turn_seq=row.turn_seq,
@@ -118,7 +118,7 @@ class PacketMaker:
             origin=row.origin,
             status=row.status_rx,
             target=self._target(row),
-            matcher=body.get("raw") if isinstance(body, dict) and "dialect" in body else None,
+            matcher=_matcher(row.tx.get("body")),
             matches=row.rx.get("matches"),
             content=row.rx.get("content") if shows_content else None,
             mimetype=row.rx.get("mimetype", mimetypes.PLAIN),
@@ -148,6 +148,12 @@ class PacketMaker:
         scheme = self.schemes.get(row.scheme)
         default = scheme.manifest.default_channel if scheme is not None else None
         return address if row.fragment in (None, default) else f"{address}#{row.fragment}"
+
+
+def _matcher(body: Any) -> str | None:
+    """The matcher of a row as it was written; None when its body is something else."""
+    fields = cast("dict[str, Any]", body) if isinstance(body, dict) else {}
+    return fields["raw"] if "dialect" in fields else None
 
 
 def request(made: Packet, *, reasoning_tokens: int) -> GenerateRequest:

@@ -81,14 +81,17 @@ async def run_turn(shop: Workshop, job: Job) -> int:
     """
     turn = await shop.store.write(partial(_begin, job.loop, shop.prompts))
     asked = await shop.store.read(partial(shop.packets.build, job.provider, job.loop, turn))
+    failure: UpstreamFailed
     try:
         answer = await _ask(shop, turn, job.provider, asked)
     except UpstreamFailed as error:
-        failed = telemetry.ProviderError(message=f"The provider failed: {error.detail}.")
-        end = TurnEnd(status=500, reason="provider_error", packet=msgspec.json.encode(asked), telemetry=(failed,))
-        await shop.store.write(lambda tx: turns.end(tx, turn, end))
-        raise
-    return await _do(shop, job, turn, asked, answer)
+        failure = error
+    else:
+        return await _do(shop, job, turn, asked, answer)
+    told = telemetry.ProviderError(message=f"The provider failed: {failure.detail}.")
+    end = TurnEnd(status=500, reason="provider_error", packet=msgspec.json.encode(asked), telemetry=(told,))
+    await shop.store.write(lambda tx: turns.end(tx, turn, end))
+    raise failure
 
 
 def _begin(loop: Loop, prompts: EntryStorage, tx: Tx) -> TurnRef:

@@ -108,15 +108,20 @@ def load_token(path: Path) -> str:
     """Return the token in ``path``, which is made, mode 0600, if it is not there. Blocking; for the start.
 
     Raises:
-        Denied: the file is not ours alone, or empty.
+        Denied: the file is not ours alone, or empty, or cannot be had.
     """
-    with suppress(FileExistsError), os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-        file.write(secrets.token_urlsafe(32))
-    with path.open() as file:
-        status = os.fstat(file.fileno())
-        if status.st_uid != os.geteuid() or status.st_mode & 0o077:
-            raise Denied(f"{path} has to belong to this user and be closed to all others (chmod 600)")
-        token = file.read().strip()
+    try:
+        with suppress(FileExistsError):
+            fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            with os.fdopen(fd, "w") as new:
+                new.write(secrets.token_urlsafe(32))
+        with path.open() as file:
+            status = os.fstat(file.fileno())
+            token = file.read().strip()
+    except OSError as error:
+        raise Denied(f"the token in {path} cannot be had: {error.strerror}") from error
+    if status.st_uid != os.geteuid() or status.st_mode & 0o077:
+        raise Denied(f"{path} has to belong to this user and be closed to all others (chmod 600)")
     if not token:
         raise Denied(f"{path} is empty; without it a new token is made")
     return token
@@ -128,7 +133,7 @@ class Gate:
     def __init__(self, rules: Rules, *, max_message_bytes: int) -> None:
         self._rules = rules
         self._max_message_bytes = max_message_bytes
-        self._callers = 0
+        self.callers = 0
         self._inside: set[trio.abc.Stream] = set()
 
     @property
@@ -142,14 +147,14 @@ class Gate:
         The client's place is free when the block is left. Closing ``stream`` is its owner's business.
         """
         socket = None
-        self._callers += 1
+        self.callers += 1
         try:
-            if self._callers <= MAX_CALLERS:
+            if self.callers <= MAX_CALLERS:
                 with trio.move_on_after(HANDSHAKE_S):
                     socket = await self._shake_hands(stream)
             yield socket
         finally:
-            self._callers -= 1
+            self.callers -= 1
             self._inside.discard(stream)
 
     async def _shake_hands(self, stream: trio.abc.Stream) -> WebSocket | None:

@@ -54,9 +54,11 @@ async def identify(stream: trio.abc.Stream) -> Caller:
             _pid, uid, _gid = struct.unpack("3i", credentials)
             return Caller(uid=uid, own=None)
         own, peer = _end(link.getsockname()), _end(link.getpeername())
+        uid = await trio.to_thread.run_sync(_owner, peer, own) if own[0].is_loopback else None
+        # Had the peer reset the link meanwhile, its port and the row could have become another's.
+        link.getpeername()
     except OSError as error:
         raise Vanished from error
-    uid = await trio.to_thread.run_sync(_owner, peer, own) if own[0].is_loopback else None
     return Caller(uid=uid, own=own[0])
 
 

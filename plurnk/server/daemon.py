@@ -76,7 +76,9 @@ class Clients:
                 await peer.run()
             finally:
                 self._here.discard(peer)
-                await attachment.close()
+                # Shield: what the client had open is ended, whatever ended the client (SPEC 6.3).
+                with trio.move_on_after(FAREWELL_S, shield=True):
+                    await attachment.close()
 
     def send_away(self) -> None:
         """Tell every client that the daemon stops."""

@@ -82,9 +82,12 @@ async def open_unix(path: Path) -> AsyncIterator[Listener]:
     Raises:
         Conflict: somebody answers there, or something else is there.
         Denied: the directory is not ours alone.
-        Malformed: the path is too long for a socket.
+        Malformed: there can be no socket at this path.
     """
-    inode, listener = _bind(path)
+    try:
+        inode, listener = _bind(path)
+    except OSError as error:
+        raise Malformed(f"cannot listen at {path}: {error.strerror}") from error
     async with listener:
         try:
             yield listener

@@ -151,8 +151,8 @@ class Outbox:
             start = old.cursor
         else:
             start = last
-        self.unfollow()
         marker, self._marker = self._marker, None
+        self.unfollow()
         self._drop(lambda waiting: waiting is marker or (since is not None and waiting.feed is not None))
         self._feed = Feed(self, session_id, start)
         return self._feed

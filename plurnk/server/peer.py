@@ -122,17 +122,17 @@ class Peer(Generic[S]):
             await self.outbox.reply_room()
             match await self._socket.receive():
                 case Message(text):
-                    self._take(jsonrpc.decode(text), requests)
+                    self._begin(jsonrpc.decode(text), requests)
                 case Ping(payload):
                     self.outbox.put_control("pong", pong_frame(payload))
                 case Closed() as closed:
                     return closed
 
-    def _take(self, incoming: Incoming, requests: trio.Nursery) -> None:
+    def _begin(self, incoming: Incoming, requests: trio.Nursery) -> None:
         """Start a task for what has to be worked on; what has not is answered here, without one."""
-        items = [item for item in map(self._admit, incoming.items) if item is not None]
+        items = tuple(item for item in map(self._admit, incoming.items) if item is not None)
         if any(isinstance(item, Call) for item in items):
-            requests.start_soon(self._respond, items, incoming.batch)
+            requests.start_soon(self._respond, Incoming(items, incoming.batch))
         else:
             self._put_replies([_refusal(item) for item in items if isinstance(item, Fault)], batch=incoming.batch)
 
@@ -147,13 +147,13 @@ class Peer(Generic[S]):
             return None
         return Fault(problems.too_many_requests(MAX_IN_FLIGHT), item.id)
 
-    async def _respond(self, items: Sequence[Item], batch: bool) -> None:  # noqa: FBT001 – start_soon has no keywords
+    async def _respond(self, admitted: Incoming) -> None:
         replies: list[Reply] = []
         try:
             async with trio.open_nursery() as calls:
-                for item in items:
+                for item in admitted.items:
                     calls.start_soon(self._reply_to, item, replies)
-            self._put_replies(replies, batch=batch)
+            self._put_replies(replies, batch=admitted.batch)
             for reply in replies:
                 if reply.afterwards is not None:
                     await reply.afterwards()
@@ -161,7 +161,7 @@ class Peer(Generic[S]):
             _log.exception("a client is left alone after an error of ours")
             self._end(Closed(CloseCode.INTERNAL_ERROR, "internal error"))
         finally:
-            self._in_flight -= sum(isinstance(item, Call) for item in items)
+            self._in_flight -= sum(isinstance(item, Call) for item in admitted.items)
 
     async def _reply_to(self, item: Item, replies: list[Reply]) -> None:
         replies.append(_refusal(item) if isinstance(item, Fault) else await self._methods.answer(self, item))

@@ -20,7 +20,7 @@ from typing import Final, TypeAlias
 
 import h11
 import trio
-from wsproto.connection import Connection, ConnectionType
+from wsproto.connection import Connection, ConnectionState, ConnectionType
 from wsproto.events import BytesMessage, CloseConnection, TextMessage
 from wsproto.events import Ping as PingEvent
 
@@ -29,11 +29,9 @@ MAX_HEAD_BYTES: Final = 16 * 1024
 RECEIVE_BYTES: Final = 64 * 1024
 
 _ACCEPT_GUID: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
-_VERSION: Final = b"13"
 
 
 class CloseCode(IntEnum):
-    NORMAL = 1000
     GOING_AWAY = 1001
     UNSUPPORTED_DATA = 1003
     NO_STATUS = 1005
@@ -125,7 +123,7 @@ class Handshake:
         if not is_handshake or "websocket" not in wants or "upgrade" not in upgrades:
             raise BadHandshake(426, "plurnk speaks WebSocket here, nothing else", [("Upgrade", "websocket")])
         keys = request.values(b"sec-websocket-key")
-        if request.values(b"sec-websocket-version") != [_VERSION.decode()] or len(keys) != 1:
+        if request.values(b"sec-websocket-version") != ["13"] or len(keys) != 1:
             raise BadHandshake(426, "only version 13 of WebSocket is known here", [("Sec-WebSocket-Version", "13")])
         self._key = keys[0].encode("latin-1")
 
@@ -144,7 +142,7 @@ class Handshake:
         if protocol is not None:
             headers.append((b"Sec-WebSocket-Protocol", protocol.encode()))
         response = h11.InformationalResponse(status_code=101, headers=headers, reason=b"Switching Protocols")
-        await self._send(self._http.send(response))
+        await _send(self._stream, self._http.send(response) or b"")
         return WebSocket(self._stream, max_message_bytes=max_message_bytes, received=self._http.trailing_data[0])
 
     async def refuse(self, status: int, text: str, headers: Sequence[tuple[str, str]] = ()) -> None:
@@ -158,16 +156,17 @@ class Handshake:
             *(f"{name}: {value}" for name, value in headers),
         ]
         try:
-            await self._send("\r\n".join([*lines, "", f"{text}\n"]).encode())
+            await _send(self._stream, "\r\n".join([*lines, "", f"{text}\n"]).encode())
             await _linger(self._stream)
         except Vanished:
             return
 
-    async def _send(self, data: bytes | None) -> None:
-        try:
-            await self._stream.send_all(data or b"")
-        except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
-            raise Vanished from error
+
+async def _send(stream: trio.abc.Stream, data: bytes | memoryview) -> None:
+    try:
+        await stream.send_all(data)
+    except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
+        raise Vanished from error
 
 
 async def _linger(stream: trio.abc.Stream) -> None:
@@ -281,7 +280,8 @@ class FrameReader:
                 case PingEvent(payload=payload):
                     events.append(Ping(bytes(payload)))
                 case CloseConnection(code=code, reason=reason):
-                    events.append(Closed(code, reason or ""))
+                    by_peer = self._frames.state is ConnectionState.REMOTE_CLOSING
+                    events.append(Closed(code, (reason or "") if by_peer else "broken frame"))
                 case _:
                     pass  # a pong: liveness is TCP's business (§6.1-no-pong-deadline)
             if events and isinstance(events[-1], Closed):
@@ -319,10 +319,7 @@ class WebSocket:
         Cancelled: an unknown part was sent; only ``close`` may follow.
         """
         self._between_sends = False
-        try:
-            await self._stream.send_all(frames)
-        except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
-            raise Vanished from error
+        await _send(self._stream, frames)
         self._between_sends = True
 
     async def close(self, code: int, reason: str) -> None:

@@ -47,8 +47,9 @@ _SELECT = f"SELECT {_COLUMNS} FROM entry_channels"
 
 
 def _channel(row: tuple[Any, ...]) -> Channel:
-    values = dict(zip(Channel.__slots__, row, strict=True))
-    return Channel(**values | {"ends_newline": bool(values["ends_newline"])})
+    values: dict[str, Any] = dict(zip(Channel.__slots__, row, strict=True))
+    values["ends_newline"] = bool(values["ends_newline"])
+    return Channel(**values)
 
 
 def of_entry(db: apsw.Connection, entry_id: int) -> list[Channel]:

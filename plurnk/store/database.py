@@ -184,10 +184,8 @@ class Store:
 
     async def close_readers(self) -> None:
         """Wait for reads that were abandoned, then close the readers' connections."""
-        # Shield: connections must not be closed under a thread that still reads from them.
-        with trio.move_on_after(CLOSE_LIMIT_S, shield=True):
-            for place in range(READERS):
-                await self._reader_slots.acquire_on_behalf_of(place)
+        for place in range(READERS):
+            await self._reader_slots.acquire_on_behalf_of(place)
         for db in self._idle_readers:
             db.close()
         self._idle_readers.clear()
@@ -274,7 +272,7 @@ class _Writer:
         db.execute("SAVEPOINT unit")
         try:
             job.value = job.unit(tx)
-        except BaseException as error:
+        except Exception as error:
             if not db.in_transaction and isinstance(error, apsw.Error):
                 raise
             db.execute("ROLLBACK TO unit")
@@ -347,5 +345,7 @@ async def open_store(
             try:
                 yield store
             finally:
-                await store.close_readers()
+                # Shield: connections must not be closed under a thread that still reads from them.
+                with trio.move_on_after(CLOSE_LIMIT_S, shield=True):
+                    await store.close_readers()
                 writer.close()

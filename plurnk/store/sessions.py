@@ -41,8 +41,9 @@ DEFAULT_RUN = "main"
 
 
 def _session(row: tuple[Any, ...]) -> Session:
-    values = dict(zip(Session.__slots__, row, strict=True))
-    return Session(**values | {"archived": bool(values["archived"])})
+    values: dict[str, Any] = dict(zip(Session.__slots__, row, strict=True))
+    values["archived"] = bool(values["archived"])
+    return Session(**values)
 
 
 def get(db: apsw.Connection, session_id: int) -> Session:

@@ -53,7 +53,8 @@ def end(tx: Tx, turn: TurnRef, ended: TurnEnd) -> bool:
     usage = ended.usage
     tx.db.execute(
         "UPDATE turns SET status = ?, reason = ?, ended_at = ?, packet = ?, model = ?, finish_reason = ?,"
-        " telemetry = ?, prompt_tokens = ?, completion_tokens = ?, cached_tokens = ?, reasoning_tokens = ?, cost_pico = ?"
+        " telemetry = ?, prompt_tokens = ?, completion_tokens = ?, cached_tokens = ?, reasoning_tokens = ?,"
+        " cost_pico = ?"
         " WHERE id = ? AND ended_at IS NULL",
         (
             ended.status,

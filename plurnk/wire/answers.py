@@ -183,7 +183,8 @@ class ProvidersListResult(Result, frozen=True):
 
 class ChannelView(Result, frozen=True):
     """``length`` counts the bytes of the whole channel, whatever part ``content`` is; ``next`` is the
-    offset of the byte after that part, from which to read on."""
+    offset of the byte after that part, from which to read on.
+    """
 
     content: str
     mimetype: str

@@ -13,6 +13,8 @@ _FIELD: Final = re.compile(r"Object (?P<what>missing required|contains unknown) 
 _CHOICE: Final = re.compile(r"Invalid (?:enum )?value (?P<got>.*)", re.DOTALL)
 _STEP: Final = re.compile(r"\.?([^.\[\]]+|\[[^\]]*\])")
 _ITEM: Final = "[]"
+# The path is written with the client's names, and what looks for its steps is quadratic in "[".
+_MAX_CHARS: Final = 1000
 
 
 def explain(message: str, wanted: Any) -> str:
@@ -21,7 +23,7 @@ def explain(message: str, wanted: Any) -> str:
     ``Expected `int`, got `str` - at `$.maxTurns` `` becomes ``maxTurns: expected int, got str``. Unknown
     and missing fields and wrong choices are told with what was possible.
     """
-    shape = _SHAPE.fullmatch(message)
+    shape = _SHAPE.fullmatch(message[:_MAX_CHARS])
     assert shape is not None  # it matches any text
     complaint, path = shape["complaint"], shape["path"] or ""
     steps = [_ITEM if step.startswith("[") else step for step in _STEP.findall(path)]

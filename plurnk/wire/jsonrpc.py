@@ -7,6 +7,7 @@ returns: what cannot be a request comes back as the ``Fault`` that answers it.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import Any, Final, Literal, TypeAlias, TypeVar
 
@@ -23,6 +24,7 @@ MAX_BATCH: Final = 64
 
 NULL: Final = Raw(b"null")
 _NO_PARAMS: Final = Raw(b"{}")
+_EMPTY_ARRAY: Final = re.compile(rb"\[[ \t\r\n]*\]")
 
 T = TypeVar("T")
 
@@ -157,7 +159,7 @@ def decode_params(params: Raw, decoder: msgspec.json.Decoder[T]) -> T:
     Raises:
         RequestError: -32602, naming the field and what it should be.
     """
-    if bytes(params).translate(None, b" \t\r\n") == b"[]":
+    if _EMPTY_ARRAY.fullmatch(memoryview(params)):
         params = _NO_PARAMS
     try:
         return _read(decoder, params)

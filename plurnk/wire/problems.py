@@ -68,6 +68,9 @@ _OF_ERROR: Final[Mapping[type[errors.PlurnkError], Kind]] = {
     errors.OutOfRoom: Kind.OUT_OF_ROOM,
 }
 
+# Names and values that a client sent are told back to it, but not all 16 MiB of them.
+MAX_DETAIL_CHARS: Final = 1000
+
 # A known client takes any message with this word for the end of its session and starts anew.
 _RESETS_A_CLIENT: Final = re.compile("connection", re.IGNORECASE)
 
@@ -90,7 +93,7 @@ class RequestError(Exception):
 
 def problem(kind: Kind, detail: str, **more: Any) -> Problem:
     """Make the error object of ``kind``; ``detail`` is one sentence fit to show, ``more`` goes into ``data``."""
-    detail = _RESETS_A_CLIENT.sub("link", detail)
+    detail = _RESETS_A_CLIENT.sub("link", detail[:MAX_DETAIL_CHARS])
     return Problem(
         code=kind.code, message=detail, data={"status": kind.status, "type": kind.type, "detail": detail, **more}
     )
@@ -108,7 +111,7 @@ def of(error: Exception) -> Problem:
 
 
 def method_not_found(method: str) -> Problem:
-    return problem(Kind.METHOD_NOT_FOUND, f"no method {method!r}; discover lists what there is", method=method)
+    return problem(Kind.METHOD_NOT_FOUND, f"no method {method!r}; discover lists what there is")
 
 
 def timeout(method: str, limit_ms: int) -> Problem:

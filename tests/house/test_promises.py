@@ -92,7 +92,6 @@ PROMISED_LATER: Final = frozenset(
         "5.3-reannounced",
         "5.3-same-session-only",
         "5.3-table",
-        "6.6-no-plain-remote",
         "7.2-no-orphans",
         "7.4-asyncio-plugin",
         "7.4-collision-stops",

@@ -171,7 +171,7 @@ async def plain_client(url: str, **headers: str) -> AsyncIterator[PlainClient]:
     except BaseExceptionGroup as group:
         # A test's own error is more use alone.
         if len(group.exceptions) == 1:
-            raise group.exceptions[0] from None
+            raise group.exceptions[0] from None  # noqa: ASYNC123
         raise
 
 

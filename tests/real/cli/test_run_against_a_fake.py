@@ -231,13 +231,18 @@ async def test_a_daemon_that_is_lost_is_said_and_exits_3(tmp_path: Path) -> None
     assert done.stderr.decode().splitlines()[-1] == f"plurnk: {home.socket} refuses this client with HTTP 403: not you"
 
 
+async def never(_peer: Peer, _params: Json) -> Json:
+    await trio.sleep_forever()
+    raise AssertionError("for ever is over")
+
+
 @pytest.mark.spec("6.7-ctrl-c")
 @pytest.mark.parametrize("deaf", [False, True])
 async def test_ctrl_c_cancels_and_a_second_one_leaves(tmp_path: Path, *, deaf: bool) -> None:
-    """A daemon that is deaf takes the cancel and goes on."""
+    """A daemon that is deaf never answers the cancel."""
     home, daemon = Home(tmp_path), Daemon(lambda daemon: daemon.says(102, "working"))
     if deaf:
-        daemon.handlers["loop.cancel"] = lambda _peer, _params: {"cancelled": True, "runId": 1, "reason": None}
+        daemon.handlers["loop.cancel"] = never
     async with served(home, daemon), trio.open_nursery() as tasks:
         start = partial(
             trio.run_process,
@@ -257,6 +262,7 @@ async def test_ctrl_c_cancels_and_a_second_one_leaves(tmp_path: Path, *, deaf: b
                 if shown.endswith(b"working\n") or (deaf and shown.endswith(b"without waiting\n")):
                     process.send_signal(signal.SIGINT)
             assert await process.wait() == 130
+        tasks.cancel_scope.cancel()
     assert b"cancelling the loop; Ctrl-C again leaves without waiting\n" in shown
     assert (b"ended with 499, cancelled" in shown) is not deaf
     assert dict(daemon.requests)["loop.cancel"] == {"reason": "Ctrl-C"}

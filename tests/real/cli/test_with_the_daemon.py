@@ -81,6 +81,20 @@ def test_operations_by_hand(home: Home) -> None:
     assert unclosed.stderr == "plurnk: line 1, column 54: expected close tag :EDIT; got end of input\n"
 
 
+def test_a_log_can_be_followed_until_ctrl_c(home: Home) -> None:
+    home.plurnk("op", "<<EDIT(known://a):x:EDIT")
+    command = home.command("log", "--session", "cli", "--follow")
+    with subprocess.Popen(command, env=home.env, cwd=home.work, stdout=-1, stderr=-1, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "1/1/1 EDIT known://a 201\n"
+        home.plurnk("op", "<<READ(known://b)::READ")
+        assert process.stdout.readline().startswith("2/1/1 READ known://b 404")
+        process.send_signal(signal.SIGINT)
+        assert process.wait(END_S) == 130
+        assert process.stderr is not None
+        assert process.stderr.read() == ""
+
+
 def test_two_commands_at_once_start_one_daemon(home: Home) -> None:
     both = [
         subprocess.Popen(home.command("run", "hello"), env=home.env, cwd=home.work, stdout=-1, stderr=-1)
@@ -98,6 +112,13 @@ def test_a_daemon_that_cannot_start_is_quoted(home: Home) -> None:
     done = home.plurnk("run", "hello")
     assert done.returncode == 3
     assert f"plurnk: the daemon could not start; {home.state}/daemon.log ends with:\n" in done.stderr
+
+
+def test_a_place_that_cannot_be_written_is_said(tmp_path: Path) -> None:
+    (tmp_path / "state").write_text("no folder")
+    done = Home(tmp_path).plurnk("run", "hello")
+    assert done.returncode == 3
+    assert done.stderr.startswith("plurnk: no daemon can be started: [Errno 20] Not a directory: ")
 
 
 @pytest.mark.spec("6.7-ctrl-c", "6.7-run-exit-codes")

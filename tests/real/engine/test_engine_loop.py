@@ -289,7 +289,9 @@ async def test_a_prompt_with_other_settings_waits_for_its_own_loop(tmp_path: Pat
         assert len({first.loop_id, *(q.loop_id for q in queued)}) == 6
         gate.set()
         with trio.fail_after(10):
-            ended = [await bench.engine.loop_end(q.loop_id) for q in queued]
+            await bench.engine.loop_end(queued[-1].loop_id)
+        ended = await bench.engine.store.read(lambda db: [loops.get(db, q.loop_id) for q in queued])
+        assert {loop.status for loop in ended} == {200}
         assert [loop.prompt for loop in ended] == ["a", "b", "c", "d", "e"]
         running = [n.loop_id for n in bench.ear.heard if n.method in {"loop/started", "loop/terminated"}]  # type: ignore[attr-defined]
         assert running == [i for loop_id in [first.loop_id, *(q.loop_id for q in queued)] for i in (loop_id, loop_id)]

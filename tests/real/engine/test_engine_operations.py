@@ -422,7 +422,8 @@ async def test_a_handler_that_raises_is_a_500_with_a_row_and_the_next_op_runs(
             return unit
 
     async with engine_with(tmp_path / "p.db", ()) as bench:
-        bench.engine.dispatcher._schemes = {**SCHEMES, "broken": Broken()}
+        broken: Any = Broken()
+        bench.engine.dispatcher._schemes = {**SCHEMES, "broken": broken}
         results = await do(bench, "<<READ(broken://a)::READ <<EDIT(broken://a):x:EDIT <<EDIT(known://a):x:EDIT")
         assert [r.status for r in results] == [500, 500, 201]
         assert [r.error for r in results[:2]] == [

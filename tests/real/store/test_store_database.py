@@ -161,10 +161,13 @@ async def test_reads_and_writes_of_many_tasks_and_another_program_never_meet_a_l
         async def write(number: int) -> None:
             await new_session(store, f"s{number}")
 
+        async def read() -> None:
+            await store.read(lambda db: sessions.listing(db, limit=9, before=None))
+
         async with trio.open_nursery() as tasks:
             for number in range(50):
                 tasks.start_soon(write, number)
-                tasks.start_soon(store.read, lambda db: sessions.listing(db, limit=9, before=None))
+                tasks.start_soon(read)
         outside.execute("ROLLBACK")
         outside.close()
         assert len(await store.read(lambda db: sessions.listing(db, limit=99, before=None))) == 50

@@ -185,6 +185,18 @@ async def test_requests_of_a_client_that_is_gone_are_cancelled(autojump_clock: t
         await until(lambda: desk.cancelled == 1)
 
 
+@pytest.mark.spec("6.1-vanishing-peer")
+async def test_a_client_that_cannot_be_written_to_is_gone(autojump_clock: trio.testing.MockClock) -> None:
+    desk = Desk()
+    async with in_memory(desk) as (_, client):
+        await client.request("hang")
+        await until(lambda: desk.hanging == 1)
+        assert isinstance(client.stream, trio.StapledStream)
+        await client.stream.receive_stream.aclose()
+        await client.request("echo")
+        await until(lambda: desk.cancelled == 1)
+
+
 async def test_a_goodbye_is_answered(autojump_clock: trio.testing.MockClock) -> None:
     async with in_memory(Desk()) as (_, client):
         await client.request("hang")
@@ -205,7 +217,9 @@ async def test_a_goodbye_is_answered(autojump_clock: trio.testing.MockClock) -> 
 async def test_broken_rules_end_it(frames: bytes, code: int, autojump_clock: trio.testing.MockClock) -> None:
     async with in_memory(Desk()) as (_, client):
         await client.stream.send_all(frames)
-        assert (await client.closed()).code == code
+        closed = await client.closed()
+        assert closed.code == code
+        assert closed.reason in {"broken frame", "text frames only"}
 
 
 async def test_a_message_in_many_fragments(autojump_clock: trio.testing.MockClock) -> None:
@@ -306,14 +320,14 @@ async def test_a_stalled_client_that_wakes_up_too_late_is_told_1013(autojump_clo
 
 
 async def test_a_slow_client_is_not_stalled(autojump_clock: trio.testing.MockClock) -> None:
-    desk = Desk(events=[_event(n, size=MAX_BYTES // 8) for n in range(1, 13)])
+    desk = Desk(events=[_event(n, size=MAX_BYTES // 8) for n in range(1, 25)])
     async with in_memory(desk) as (peer, client):
         await client.request("follow", {"since": 0})
         assert (await client.receive_json())["result"] == {}
-        for _ in range(6):
+        for number in range(1, 7):
             await trio.sleep(STALL_S / 2)
-            await client.receive()
             assert peer.outbox.is_full
+            assert (await client.receive_json())["n"] == number
 
 
 @pytest.mark.spec("6.5-lagged")

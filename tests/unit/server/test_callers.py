@@ -20,9 +20,8 @@ def end(address: str, port: int) -> End:
 
 
 def row(local: str, remote: str, *, state: str = "01", uid: int = 1001, inode: int = 77) -> str:
-    return (
-        f"   3: {local} {remote} {state} 00000000:00000000 00:00000000 00000000 {uid:5d}        0 {inode} 1 0 20 4 30 10 -1\n"
-    )
+    queues = "00000000:00000000 00:00000000 00000000"
+    return f"   3: {local} {remote} {state} {queues} {uid:5d}        0 {inode} 1 0 20 4 30 10 -1\n"
 
 
 PEER, OWN = 0xD431, 0x0BE4

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Annotated, Literal
+
 import msgspec
 import pytest
 
@@ -57,6 +59,48 @@ def test_a_complaint_names_the_field_and_what_it_should_be(wanted: type[msgspec.
     with pytest.raises(msgspec.ValidationError) as raised:
         msgspec.json.decode(text, type=wanted)
     assert explain(str(raised.value), wanted) == said
+
+
+class Odd(msgspec.Struct):
+    described: Annotated[str, msgspec.Meta(description="a text")]
+    nullable: int | None
+    many: list[Literal["a", "b"]]
+    other: tuple[int, ...]
+    table: dict[str, Literal[1, 2]]
+
+
+FULL = {"described": "", "nullable": 1, "many": [], "other": [], "table": {}}
+
+
+@pytest.mark.parametrize(
+    ("field", "kind"),
+    [("described", "str"), ("nullable", "int or null"), ("many", "array"), ("other", "array"), ("table", "object")],
+)
+def test_a_missing_field_is_told_with_its_kind(field: str, kind: str) -> None:
+    with pytest.raises(msgspec.ValidationError) as raised:
+        msgspec.convert({name: value for name, value in FULL.items() if name != field}, Odd)
+    assert explain(str(raised.value), Odd) == f"{field}: expected {kind}, got nothing"
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"many": ["a", "c"]}, "many[1]: expected 'a' or 'b', got 'c'"),
+        ({"table": {"x": 3}}, "table[...]: expected 1 or 2, got 3"),
+        ({"described": 1}, "described: expected str, got int"),
+    ],
+)
+def test_what_is_inside(changes: dict[str, object], said: str) -> None:
+    with pytest.raises(msgspec.ValidationError) as raised:
+        msgspec.convert({**FULL, **changes}, Odd)
+    assert explain(str(raised.value), Odd) == said
+
+
+@pytest.mark.parametrize("name", ["x" * 10**6, " - at `$" + "[" * 10**6, " - at `$.a`", "a.b[0]"])
+def test_the_clients_own_names_do_no_harm(name: str) -> None:
+    with pytest.raises(msgspec.ValidationError) as raised:
+        msgspec.json.decode(msgspec.json.encode({"scope": "a", name: 1}), type=OpFindParams)
+    assert len(explain(str(raised.value), OpFindParams)) < 2000
 
 
 def test_a_complaint_of_an_unknown_shape_is_passed_on() -> None:

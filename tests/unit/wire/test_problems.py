@@ -60,6 +60,9 @@ def test_the_word_that_resets_a_client_never_goes_out() -> None:
     assert problem.message == problem.data["detail"] == "link refused: no links left"
 
 
+def test_a_long_value_is_not_told_back_whole() -> None:
+    assert len(problems.method_not_found("x" * 10**6).message) == problems.MAX_DETAIL_CHARS
+
+
 def test_more_data_goes_along() -> None:
-    assert problems.method_not_found("a.b").data["method"] == "a.b"
     assert problems.timeout("a.b", 30).data["limitMs"] == 30
