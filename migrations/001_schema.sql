@@ -21,6 +21,7 @@ CREATE TABLE runs (
   created_at    TEXT NOT NULL,
   parent_run_id INTEGER REFERENCES runs (id) ON DELETE SET NULL,
   cost_pico     INTEGER NOT NULL DEFAULT 0,
+  log_version   INTEGER NOT NULL DEFAULT 0,
   UNIQUE (session_id, name)
 ) STRICT;
 
@@ -182,8 +183,16 @@ CREATE TABLE log_entries (
   UNIQUE (turn_id, sequence)
 ) STRICT;
 
-CREATE INDEX log_by_run ON log_entries (run_id, loop_seq, turn_seq, sequence);
+CREATE INDEX log_by_age ON log_entries (run_id);
+CREATE INDEX log_by_coordinates ON log_entries (run_id, loop_seq, turn_seq, sequence);
 CREATE INDEX log_by_loop ON log_entries (loop_id, id);
+
+-- Rows are only ever added, so whoever has read a run's log reads on from there; unless an old row
+-- looks different now, which is when its run's log_version goes up.
+CREATE TRIGGER log_looks_different AFTER UPDATE OF rx, status_rx, outcome, hidden ON log_entries
+BEGIN
+  UPDATE runs SET log_version = log_version + 1 WHERE id = NEW.run_id;
+END;
 
 -- What was asked, where, when and by whom never changes; the answer may (a proposal is resolved).
 CREATE TRIGGER log_identity_is_immutable BEFORE UPDATE OF

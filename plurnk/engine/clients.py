@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 
 import trio
 
 from plurnk.engine.dispatch import Asker
 from plurnk.engine.engine import DEFAULT_FLAGS, Engine
 from plurnk.engine.turn import turn_status
+from plurnk.errors import NotFound
 from plurnk.language.ast import Statement
 from plurnk.store import loops, sessions, turns
 from plurnk.store.database import Tx
@@ -33,6 +35,9 @@ class ClientLoop:
 
     async def run(self, statements: Sequence[Statement]) -> tuple[list[OpResult], int]:
         """Do the statements in order, as one turn; returns their results and the turn's id.
+
+        Raises:
+            NotFound: the run is there no more.
 
         Cancelled: what was done stays done; the turn is closed 499.
         """
@@ -64,12 +69,13 @@ class ClientLoop:
         begun: list[tuple[Loop, TurnRef]] = []
 
         def unit(tx: Tx) -> tuple[Loop, TurnRef, str | None]:
+            session = sessions.get(tx.db, sessions.get_run(tx.db, self._run_id).session_id)
             loop = self._loop or loops.open_client_loop(
                 tx, self._run_id, flags=DEFAULT_FLAGS, max_turns=self._engine.limits.max_turns
             )
             turn = turns.begin(tx, loop)
             begun.append((loop, turn))
-            return loop, turn, sessions.get(tx.db, loop.session_id).project_root
+            return loop, turn, session.project_root
 
         # One at a time, so that two first operations do not open two loops.
         async with self._opening:
@@ -91,7 +97,8 @@ class ClientLoop:
             async with self._opening:
                 if self._loop is not None:
                     loop_id, self._loop = self._loop.id, None
-                    await self._engine.store.write(lambda tx: loops.end(tx, loop_id, loops.DONE, None))
+                    with suppress(NotFound):  # its session was deleted meanwhile
+                        await self._engine.store.write(lambda tx: loops.end(tx, loop_id, loops.DONE, None))
 
 
 def _cut_off(tx: Tx, begun: Sequence[tuple[Loop, TurnRef]]) -> bool:

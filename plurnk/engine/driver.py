@@ -79,7 +79,7 @@ class Driver:
 
     async def _run(self, loop: Loop) -> None:
         """Run one loop. However this ends, the loop has its terminal row and the row is announced."""
-        ending = CANCELLED
+        ending, concluded = CANCELLED, False
         with trio.CancelScope() as scope:
             self._live = (loop.id, scope)
             if loop.id == self._to_cancel:
@@ -96,9 +96,10 @@ class Driver:
             finally:
                 self._live = None
                 # Shield: a cancelled loop must still end with a row (SPEC 3.1); the write is one local commit.
-                with trio.move_on_after(TERMINAL_ROW_LIMIT_S, shield=True) as limit:
+                with trio.move_on_after(TERMINAL_ROW_LIMIT_S, shield=True):
                     await self._persist(partial(_end, loop.id, ending))
-        if limit.cancelled_caught:
+                    concluded = True
+        if not concluded:
             # The disk is full for longer than that; nobody cancels us, so there is time.
             await self._persist(partial(_end, loop.id, ending))
 

@@ -21,8 +21,8 @@ from plurnk.engine.packets import PacketMaker, Papers
 from plurnk.engine.turn import Workshop
 from plurnk.errors import Draining
 from plurnk.plugins.api import EntryStorage, Scheme
-from plurnk.store import loops, recovery
-from plurnk.store.database import Store
+from plurnk.store import loops, recovery, sessions
+from plurnk.store.database import Store, Tx
 from plurnk.store.loops import Defaults, Loop, Submission, Submitted
 from plurnk.wire.notifications import LoopTerminated, Notification
 from plurnk.wire.params import LoopFlags
@@ -68,6 +68,7 @@ class Engine:
         Raises:
             Draining: the daemon is stopping; nothing was taken.
             Malformed, Unsupported: no such model.
+            NotFound: the run is there no more.
 
         Cancelled: the prompt may or may not have been taken; if it was, it is driven.
         """
@@ -75,7 +76,7 @@ class Engine:
             raise Draining("the daemon is stopping")
         self.models.provider(submission.alias)
         try:
-            return await self.store.write(lambda tx: loops.submit(tx, run_id, submission, self._defaults))
+            return await self.store.write(lambda tx: _submit(tx, run_id, submission, self._defaults))
         finally:
             self.drive(run_id)
 
@@ -181,6 +182,10 @@ class Engine:
     @property
     def live_runs(self) -> int:
         return len(self._drivers)
+
+
+def _submit(tx: Tx, run_id: int, submission: Submission, defaults: Defaults) -> Submitted:
+    return loops.submit(tx, sessions.get_run(tx.db, run_id).id, submission, defaults)
 
 
 @asynccontextmanager

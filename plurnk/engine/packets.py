@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, cast
 
 from plurnk.content import mimetypes
@@ -13,6 +13,7 @@ from plurnk.language.ast import UrlTarget
 from plurnk.language.targets import canonical, entry_address
 from plurnk.plugins.api import ChannelSpec, GenerateRequest, Message, Provider, Scheme
 from plurnk.rules import packet
+from plurnk.rules.blocks import render_log_row
 from plurnk.rules.packet import Packet
 from plurnk.rules.snapshot import IndexChannel, IndexEntry, LogRow, PacketInputs
 from plurnk.store import channels, entries, log, loops, sessions, turns
@@ -26,6 +27,9 @@ from plurnk.wire.notifications import LogEntry
 WINDOW_FACTOR: int = 8
 """A preview is made from at most this many times its budget in bytes, from the end that it shows."""
 
+KEPT_RUNS: int = 32
+"""Runs whose rendered log is kept in memory."""
+
 _READS = frozenset({"READ", "FIND"})
 
 
@@ -37,20 +41,33 @@ class Papers:
     persona: str
 
 
-@dataclass(frozen=True, slots=True)
-class PacketMaker:
-    """Builds packets. ``build`` runs on a reader thread: a long log is no load for the event loop."""
+@dataclass(slots=True)
+class _Read:
+    """A run's log as far as it was read: the texts of its rows that are not hidden, up to row ``last_id``."""
 
-    papers: Papers
-    limits: Limits
-    schemes: Mapping[str, Scheme]
+    version: int
+    last_id: int = 0
+    texts: list[str] = field(default_factory=list[str])
+
+
+class PacketMaker:
+    """Builds packets. ``build`` runs on a reader thread: a long log is no load for the event loop.
+
+    What was rendered of a run's log is kept for KEPT_RUNS runs, so a turn costs what is new.
+    """
+
+    def __init__(self, papers: Papers, limits: Limits, schemes: Mapping[str, Scheme]) -> None:
+        self.papers = papers
+        self.limits = limits
+        self.schemes = schemes
+        self._logs: dict[int, _Read] = {}
 
     def build(self, provider: Provider, loop: Loop, turn: TurnRef, db: Snapshot) -> Packet:
         inputs = PacketInputs(
             definition=self.papers.definition,
             persona=self._persona(db, loop),
             index=tuple(self._index(db, loop)),
-            log=tuple(self._row(row, hidden=hidden) for row, hidden in log.of_run(db, loop.run_id)),
+            log=tuple(self._log(db, loop.run_id)),
             prompts=tuple(loops.prompts(db, loop)),
             errors=turns.telemetry_before(db, turn),
             turn_number=turn.turn_seq,
@@ -108,7 +125,26 @@ class PacketMaker:
             total_lines=channel.lines,
         )
 
-    def _row(self, row: LogEntry, *, hidden: bool) -> LogRow:
+    def _log(self, db: Snapshot, run_id: int) -> list[str]:
+        """The texts of the run's rows.
+
+        What is kept is taken out while it is read on, so that two builds, one of which may have been
+        abandoned, never share it.
+        """
+        version = log.version(db, run_id)
+        read = self._logs.pop(run_id, None)
+        if read is None or read.version != version:
+            read = _Read(version)
+        for row, hidden in log.of_run(db, run_id, after_id=read.last_id):
+            if not hidden:
+                read.texts.append(render_log_row(self._row(row)))
+            read.last_id = row.id
+        self._logs[run_id] = read  # at the end: the first is the one that was not asked for longest
+        while len(self._logs) > KEPT_RUNS:
+            self._logs.pop(next(iter(self._logs)), None)
+        return read.texts
+
+    def _row(self, row: LogEntry) -> LogRow:
         shows_content = row.op in _READS
         return LogRow(
             loop_seq=row.loop_seq,
@@ -127,7 +163,6 @@ class PacketMaker:
             diff=row.rx.get("diff"),
             error=row.rx.get("error"),
             outcome=row.outcome,
-            hidden=hidden,
         )
 
     def _target(self, row: LogEntry) -> str | None:

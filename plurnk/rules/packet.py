@@ -13,8 +13,8 @@ import msgspec
 
 from plurnk.content.canonical import canonical_json
 from plurnk.language.ast import Statement
-from plurnk.rules.blocks import render_index_entry, render_log_row
-from plurnk.rules.snapshot import LogRow, PacketInputs
+from plurnk.rules.blocks import render_index_entry
+from plurnk.rules.snapshot import PacketInputs
 from plurnk.rules.telemetry import Telemetry
 
 CountTokens: TypeAlias = Callable[[str], int]
@@ -74,19 +74,14 @@ class Packet(msgspec.Struct, frozen=True, kw_only=True):
     assistant_raw: Any = msgspec.field(default=None, name="assistantRaw")
 
 
-def build(
-    inputs: PacketInputs, count_tokens: CountTokens, render_row: Callable[[LogRow], str] = render_log_row
-) -> Packet:
-    """The packet of a turn that is about to be asked; hidden rows are left out.
-
-    ``render_row`` may remember what it made of a row. Tokens are counted a section at a time.
-    """
+def build(inputs: PacketInputs, count_tokens: CountTokens) -> Packet:
+    """The packet of a turn that is about to be asked. Tokens are counted a section at a time."""
     system = System(
         tokens=0,
         system_definition=inputs.definition.strip("\n"),
         persona=inputs.persona.strip("\n"),
         index=tuple(render_index_entry(entry) for entry in inputs.index),
-        log=tuple(render_row(row) for row in inputs.log if not row.hidden),
+        log=inputs.log,
     )
     user = User(
         tokens=0,

@@ -61,17 +61,20 @@ class LogRow:
     diff: str | None = None
     error: str | None = None
     outcome: str | None = None
-    hidden: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PacketInputs:
-    """Everything one packet shows. ``prompts``: the loop's, then what was injected for this turn."""
+    """Everything one packet shows. ``prompts``: the loop's, then what was injected, in order.
+
+    ``log`` has the rows that are not hidden as ``render_log_row`` made them, oldest first: a row's text
+    depends on that row alone, so it is made once and kept.
+    """
 
     definition: str
     persona: str
     index: tuple[IndexEntry, ...]
-    log: tuple[LogRow, ...]
+    log: tuple[str, ...]
     prompts: tuple[str, ...]
     errors: tuple[Telemetry, ...]
     turn_number: int

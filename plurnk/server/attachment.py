@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
+import trio
+
 from plurnk.engine.bus import Event
 from plurnk.engine.clients import ClientLoop
 from plurnk.engine.engine import Engine
@@ -36,6 +38,7 @@ class Attachment:
         self._feed: Feed | None = None
         self._deltas = False
         self._operations: ClientLoop | None = None
+        self._placing = trio.Lock()
         engine.bus.connect(self)
 
     def hear(self, event: Event) -> None:
@@ -53,15 +56,16 @@ class Attachment:
 
     async def place(self) -> Place:
         """Where the client is; one that has not said gets a session of its own, named ``auto-<n>``."""
-        if self._place is None:
-            session, run = await self.engine.store.write(
-                lambda tx: sessions.create(tx, name=None, project_root=None, persona=None, prefix="auto")
-            )
+        # One at a time, so that two first requests do not make two sessions.
+        async with self._placing:
             if self._place is None:
-                feed = await self.attach(session, run, since=None, deltas=False)
+                session, run = await self.engine.store.write(
+                    lambda tx: sessions.create(tx, name=None, project_root=None, persona=None, prefix="auto")
+                )
+                place, feed = await self.attach(session, run, since=None, deltas=False)
                 await self.replay(feed)
-        assert self._place is not None
-        return self._place
+                return place
+            return self._place
 
     async def operations(self) -> ClientLoop:
         """The loop of the client's own operations in its run."""
@@ -70,14 +74,15 @@ class Attachment:
             self._operations = ClientLoop(self.engine, place.run_id)
         return self._operations
 
-    async def attach(self, session: Session, run: Run, *, since: int | None, deltas: bool) -> Feed:
+    async def attach(self, session: Session, run: Run, *, since: int | None, deltas: bool) -> tuple[Place, Feed]:
         """Move the client to this session and run; its events, after ``since`` or from now on, come with ``replay``."""
         last = await self.engine.store.read(lambda db: events.last_seq(db, session.id))
         await self._leave()
         feed = self._outbox.follow(session.id, since=since, last=last)
-        self._place, self._feed, self._deltas = Place(session.id, run.id), feed, deltas
+        place = Place(session.id, run.id)
+        self._place, self._feed, self._deltas = place, feed, deltas
         self.engine.bus.join(self, session.id)
-        return feed
+        return place, feed
 
     async def replay(self, feed: Feed) -> None:
         """Send what ``feed`` has missed, then let live events pass."""

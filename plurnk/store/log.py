@@ -135,14 +135,21 @@ def at(db: apsw.Connection, run_id: int, loop_seq: int, turn_seq: int, sequence:
     return _row(rows[0]) if rows else None
 
 
-def of_run(db: apsw.Connection, run_id: int) -> list[tuple[LogEntry, bool]]:
-    """All rows of a run in log order, each with whether it is hidden from the packet."""
+def of_run(db: apsw.Connection, run_id: int, *, after_id: int = 0) -> list[tuple[LogEntry, bool]]:
+    """The rows of a run after that one, oldest first, each with whether it is hidden from the packet.
+
+    By age, not by coordinates: a row of a client's loop may come after rows of a later loop, and what
+    a model has seen must stay where it was (SPEC 3.4).
+    """
     rows = query(
-        db,
-        f"SELECT {_FIELDS}, hidden FROM log_entries WHERE run_id = ? ORDER BY loop_seq, turn_seq, sequence",
-        (run_id,),
+        db, f"SELECT {_FIELDS}, hidden FROM log_entries WHERE run_id = ? AND id > ? ORDER BY id", (run_id, after_id)
     )
     return [(_row(row[:-1]), bool(row[-1])) for row in rows]
+
+
+def version(db: apsw.Connection, run_id: int) -> int:
+    """Goes up whenever a row of the run that was there before looks different: hidden, shown, answered anew."""
+    return integer(db, "SELECT log_version FROM runs WHERE id = ?", (run_id,))
 
 
 def of_turn(db: apsw.Connection, turn_id: int) -> list[LogEntry]:

@@ -114,10 +114,22 @@ def rename(tx: Tx, session_id: int, name: str) -> Session:
 
 
 def set_root(tx: Tx, session_id: int, project_root: str | None) -> None:
+    """Set or take away the project root.
+
+    Raises:
+        NotFound: there is no such session.
+    """
+    get(tx.db, session_id)
     tx.db.execute("UPDATE sessions SET project_root = ? WHERE id = ?", (project_root, session_id))
 
 
 def set_persona(tx: Tx, session_id: int, persona: str | None) -> None:
+    """Set or take away the persona.
+
+    Raises:
+        NotFound: there is no such session.
+    """
+    get(tx.db, session_id)
     tx.db.execute("UPDATE sessions SET persona = ? WHERE id = ?", (persona, session_id))
 
 

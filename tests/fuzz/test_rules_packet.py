@@ -24,7 +24,6 @@ ROWS = st.builds(
     content=st.none() | TEXT,
     mimetype=st.sampled_from(["text/plain", "text/html"]),
     start_line=st.none() | st.integers(1, 20),
-    hidden=st.booleans(),
 )
 
 
@@ -33,7 +32,7 @@ def log_section(rows: tuple[LogRow, ...]) -> str:
         definition="card",
         persona="",
         index=(),
-        log=rows,
+        log=tuple(map(render_log_row, rows)),
         prompts=("x",),
         errors=(),
         turn_number=len(rows),

@@ -24,7 +24,7 @@ async def create(client: Client, asked: params.SessionCreateParams) -> Then:
     session, run = await attachment.engine.store.write(
         lambda tx: store.create(tx, name=asked.name, project_root=asked.project_root, persona=asked.persona)
     )
-    feed = await attachment.attach(session, run, since=None, deltas=False)
+    _place, feed = await attachment.attach(session, run, since=None, deltas=False)
     result = answers.SessionCreateResult(
         id=session.id,
         name=session.name,
@@ -68,7 +68,7 @@ async def attach(client: Client, asked: params.SessionAttachParams) -> Then:
     # What was asked for is not all there any more: say so, and begin with what is new.
     resync = asked.since is not None and asked.since < oldest - 1
     since = None if resync or asked.since is None else asked.since
-    feed = await attachment.attach(session, run, since=since, deltas=asked.deltas)
+    _place, feed = await attachment.attach(session, run, since=since, deltas=asked.deltas)
     result = answers.SessionAttachResult(
         id=session.id,
         name=session.name,

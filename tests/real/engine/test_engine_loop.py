@@ -10,8 +10,10 @@ import msgspec
 import pytest
 import trio
 
+from plurnk.engine.clients import ClientLoop
 from plurnk.engine.limits import Limits
 from plurnk.errors import UpstreamFailed
+from plurnk.language.ast import Edit, UrlTarget
 from plurnk.plugins.api import GenerateRequest
 from plurnk.store import log, loops, sessions, turns
 from plurnk.store.loops import Loop, Submission
@@ -101,6 +103,35 @@ async def test_each_turns_log_begins_with_the_one_before(tmp_path: Path) -> None
     for before, after in itertools.pairwise(logs):
         assert after.startswith(before)
         assert len(after) > len(before)
+
+
+@pytest.mark.spec("2.4-log-rows-hide", "3.4-log-prefix-stable")
+async def test_hidden_rows_leave_the_packet_and_rows_of_an_older_loop_come_last(tmp_path: Path) -> None:
+    script = (
+        "<<EDIT(known://a):x:EDIT",
+        "<<HIDE(log://2/1/2)::HIDE",
+        "<<SHOW(log://2/1/2)::SHOW",
+        "<<SEND[102]::SEND",
+        DONE,
+    )
+    async with engine_with(tmp_path / "p.db", script) as bench:
+        client = ClientLoop(bench.engine, bench.run.id)
+        await client.run([Edit(target=UrlTarget(raw="known://c", scheme="known", pathname="c"), body="first")])
+
+        async def say(number: int, _request: GenerateRequest) -> str:
+            if number == 4:
+                # The client's loop is older than the model's; its new row is still the newest.
+                await client.run([Edit(target=UrlTarget(raw="known://c", scheme="known", pathname="c"), body="late")])
+            return script[number - 1]
+
+        bench.model._say = say
+        await finish(bench)
+        await client.close()
+        logs = [request.messages[0].content.partition("# Plurnk System Log\n")[2] for request in bench.model.requests]
+    assert ["known://a" in section for section in logs] == [False, True, False, True, True]
+    assert logs[3].startswith(logs[1].rstrip())
+    assert logs[4].startswith(logs[3])
+    assert logs[4].rindex("log://1/2/1/EDIT") > logs[4].rindex("log://2/3/1/SHOW")
 
 
 @pytest.mark.spec("3.5-drain-on-read", "3.5-action-failure-mirrored", "3.3-prose-is-reasoning", "3.5-no-error-scheme")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import struct
 import subprocess
 import sys
 import tempfile
@@ -18,6 +19,7 @@ import trio
 from plurnk.server.access import Gate
 from plurnk.server.callers import identify
 from plurnk.server.listener import Listener, open_tcp, open_unix, serve_listeners, url_of
+from plurnk.server.websocket import Vanished
 from tests.support.desk import MAX_MESSAGE_BYTES, Desk, RawClient, rules, serve_stream, until
 
 NOBODY = 65534
@@ -145,6 +147,16 @@ async def test_the_kernel_knows_who_calls(family: int, bound: str, callers_famil
             # Nobody is told of a caller that has hung up, least of all that it was root.
             caller.close()
             assert (await identify(accepted)).uid is None
+
+
+async def test_a_caller_that_resets_is_gone() -> None:
+    async with open_tcp("127.0.0.1", 0) as (listener,):
+        caller = await trio.open_tcp_stream("127.0.0.1", int(port_of(listener)))
+        async with await listener.accept() as accepted:
+            caller.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            await caller.aclose()
+            with pytest.raises(Vanished):
+                await identify(accepted)
 
 
 @pytest.mark.spec("6.6-origin", "6.6-host")

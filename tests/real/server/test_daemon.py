@@ -238,6 +238,40 @@ async def test_sessions_are_listed_renamed_archived_and_deleted(tmp_path: Path) 
         assert [s["name"] for s in (await client.call("session.list"))["sessions"]] == ["first"]
 
 
+async def test_a_client_of_a_deleted_session_is_told_so_and_can_go_elsewhere(tmp_path: Path) -> None:
+    async with running(settings_in(tmp_path)) as url, plain_client(url) as client, plain_client(url) as other:
+        gone = await client.call("session.create")
+        await client.call("op.edit", target="known://a", content="x")
+        await other.call("session.delete", id=gone["id"])
+        for method, params in (
+            ("op.read", {"target": "known://a"}),
+            ("loop.run", {"prompt": "x"}),
+            ("session.set_persona", {"persona": "x"}),
+            ("session.runs", {}),
+        ):
+            with pytest.raises(Refusal) as refused:
+                await client.call(method, **params)
+            assert refused.value.code == -32001, method
+        await client.call("session.create")
+        assert (await client.call("op.edit", target="known://a", content="x"))["status"] == 201
+
+
+@pytest.mark.spec("6.3-auto-init")
+async def test_first_requests_at_once_make_one_session(tmp_path: Path) -> None:
+    async with running(settings_in(tmp_path)) as url, plain_client(url) as client:
+        for number in range(10):
+            request = {"jsonrpc": "2.0", "id": str(number), "method": "op.find", "params": {"scope": "known://"}}
+            await client.socket.send_message(json.dumps(request))
+        answered: set[str] = set()
+        while len(answered) < 10:
+            message = await client.receive()
+            if "id" in message:
+                answered.add(message["id"])
+        assert len((await client.call("session.list"))["sessions"]) == 1
+        loops = (await client.call("daemon.status"))["counts"]["loops"]
+        assert loops == {"102": 1}
+
+
 async def test_an_entry_is_followed_from_a_byte_on(tmp_path: Path) -> None:
     async with running(settings_in(tmp_path)) as url, plain_client(url) as client:
         text = "naïve\n" * 10

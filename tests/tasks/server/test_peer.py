@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import trio
@@ -12,6 +12,7 @@ from wsproto.events import BytesMessage, CloseConnection, Ping, Pong, TextMessag
 
 from plurnk.server.outbox import MAX_BYTES, Waiting
 from plurnk.server.peer import GOODBYE_S, KEEP_ALIVE_S, MAX_IN_FLIGHT, STALL_S, Peer
+from plurnk.server.websocket import Closed, WebSocket
 from plurnk.wire.jsonrpc import MAX_BATCH
 from tests.support.desk import Desk, in_memory, until
 
@@ -191,10 +192,18 @@ async def test_a_client_that_cannot_be_written_to_is_gone(autojump_clock: trio.t
     async with in_memory(desk) as (_, client):
         await client.request("hang")
         await until(lambda: desk.hanging == 1)
-        assert isinstance(client.stream, trio.StapledStream)
-        await client.stream.receive_stream.aclose()
+        both = cast("trio.StapledStream[trio.abc.SendStream, trio.abc.ReceiveStream]", client.stream)
+        await both.receive_stream.aclose()
         await client.request("echo")
         await until(lambda: desk.cancelled == 1)
+
+
+async def test_goodbye_to_nobody() -> None:
+    ours, theirs = trio.testing.lockstep_stream_pair()
+    socket = WebSocket(ours, max_message_bytes=1)
+    await theirs.aclose()
+    assert await socket.receive() == Closed(1006, "the stream ended")
+    await socket.close(1000, "bye")
 
 
 async def test_a_goodbye_is_answered(autojump_clock: trio.testing.MockClock) -> None:

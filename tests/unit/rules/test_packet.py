@@ -10,6 +10,7 @@ import pytest
 from plurnk.content.previews import Preview
 from plurnk.content.tokens import estimate_tokens
 from plurnk.language.ast import Send, SendBody
+from plurnk.rules.blocks import render_log_row
 from plurnk.rules.packet import (
     Assistant,
     Packet,
@@ -40,7 +41,7 @@ FIRST = PacketInputs(
     definition="The card.\n",
     persona="Be brief.\n",
     index=(),
-    log=(PROMPT_ROW,),
+    log=(render_log_row(PROMPT_ROW),),
     prompts=("Count to two.\n",),
     errors=(),
     turn_number=1,
@@ -55,7 +56,7 @@ SECOND = replace(
             channels=(IndexChannel(name="body", mimetype="text/markdown", tokens=2, preview=Preview(text="one\ntwo")),),
         ),
     ),
-    log=(PROMPT_ROW, READ_ROW),
+    log=(render_log_row(PROMPT_ROW), render_log_row(READ_ROW)),
     prompts=("Count to two.\n", "Faster!"),
     errors=(
         ActionFailure(message="no such entry", coordinate="1/1/3", op="READ", status=404, target="known://nope"),
@@ -168,16 +169,6 @@ def test_a_stored_packet_renders_as_it_was_sent() -> None:
     packet = build(SECOND, estimate_tokens)
     stored = msgspec.json.decode(msgspec.json.encode(packet), type=Packet)
     assert (render_system(stored), render_user(stored)) == (render_system(packet), render_user(packet))
-
-
-@pytest.mark.spec("3.4-log-prefix-stable")
-def test_hidden_rows_are_left_out() -> None:
-    hidden = replace(SECOND, log=(PROMPT_ROW, replace(READ_ROW, hidden=True)))
-    assert build(hidden, len).system.log == build(FIRST, len).system.log
-
-
-def test_rendered_rows_may_be_remembered() -> None:
-    assert build(SECOND, len, lambda row: f"row {row.sequence}").system.log == ("row 1", "row 2")
 
 
 def test_the_stable_prefix_ends_before_the_index() -> None:

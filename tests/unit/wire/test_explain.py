@@ -69,7 +69,7 @@ class Odd(msgspec.Struct):
     table: dict[str, Literal[1, 2]]
 
 
-FULL = {"described": "", "nullable": 1, "many": [], "other": [], "table": {}}
+FULL: dict[str, object] = {"described": "", "nullable": 1, "many": [], "other": [], "table": {}}
 
 
 @pytest.mark.parametrize(
