@@ -90,7 +90,9 @@ class SendBody(Value, frozen=True):
     json: Any = None
 
 
-class Find(Value, frozen=True, tag_field="op", tag="FIND"):
+class _Selecting(Value, frozen=True):
+    """The parts of an op that selects: tags to have, and a matcher."""
+
     suffix: str = ""
     signal: tuple[str, ...] | None = None
     target: Target | None = None
@@ -99,13 +101,35 @@ class Find(Value, frozen=True, tag_field="op", tag="FIND"):
     position: Position = Position(line=1, column=0)
 
 
-class Read(Value, frozen=True, tag_field="op", tag="READ"):
+class _Transferring(Value, frozen=True):
+    """The parts of an op that carries: tags to apply, and where to."""
+
     suffix: str = ""
     signal: tuple[str, ...] | None = None
     target: Target | None = None
     line_marker: LineMarker | None = None
-    body: Matcher | None = None
+    body: Target | None = None
     position: Position = Position(line=1, column=0)
+
+
+class Find(_Selecting, frozen=True, tag_field="op", tag="FIND"):
+    pass
+
+
+class Read(_Selecting, frozen=True, tag_field="op", tag="READ"):
+    pass
+
+
+class Show(_Selecting, frozen=True, tag_field="op", tag="SHOW"):
+    pass
+
+
+class Copy(_Transferring, frozen=True, tag_field="op", tag="COPY"):
+    pass
+
+
+class Move(_Transferring, frozen=True, tag_field="op", tag="MOVE"):
+    pass
 
 
 class Edit(Value, frozen=True, tag_field="op", tag="EDIT"):
@@ -114,33 +138,6 @@ class Edit(Value, frozen=True, tag_field="op", tag="EDIT"):
     target: Target | None = None
     line_marker: LineMarker | None = None
     body: str | None = None
-    position: Position = Position(line=1, column=0)
-
-
-class Copy(Value, frozen=True, tag_field="op", tag="COPY"):
-    suffix: str = ""
-    signal: tuple[str, ...] | None = None
-    target: Target | None = None
-    line_marker: LineMarker | None = None
-    body: Target | None = None
-    position: Position = Position(line=1, column=0)
-
-
-class Move(Value, frozen=True, tag_field="op", tag="MOVE"):
-    suffix: str = ""
-    signal: tuple[str, ...] | None = None
-    target: Target | None = None
-    line_marker: LineMarker | None = None
-    body: Target | None = None
-    position: Position = Position(line=1, column=0)
-
-
-class Show(Value, frozen=True, tag_field="op", tag="SHOW"):
-    suffix: str = ""
-    signal: tuple[str, ...] | None = None
-    target: Target | None = None
-    line_marker: LineMarker | None = None
-    body: Matcher | None = None
     position: Position = Position(line=1, column=0)
 
 

@@ -146,6 +146,7 @@ async def run(settings: Settings, *, ready: Callable[[str], object], stop: trio.
         async with _open_listeners(settings) as (listeners, url), trio.open_nursery() as listening:
             listening.start_soon(serve_listeners, listeners, peers, clients.serve)
             await engine.resume(resume=settings.resume)
+            logger.info("listening on %s, with the database %s", url, settings.db_path)
             ready(url)
             await stop.wait()
             logger.info("stopping")

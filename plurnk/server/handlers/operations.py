@@ -41,23 +41,16 @@ async def _do(client: Client, statement: Statement) -> OpResult:
     return results[0]
 
 
-async def find(client: Client, asked: params.OpFindParams) -> OpResult:
-    return await _do(
-        client,
-        Find(
-            target=parse_target(asked.scope),
-            body=parse_matcher(asked.matcher) if asked.matcher is not None else None,
-            signal=asked.tags,
-            line_marker=line_marker(asked.line_range),
-        ),
-    )
-
-
-async def _on_target(client: Client, asked: params.OpTargetParams, op: type[Read | Show | Hide]) -> OpResult:
+async def _select(
+    client: Client,
+    op: type[Find | Read | Show | Hide],
+    target: str,
+    asked: params.OpFindParams | params.OpTargetParams,
+) -> OpResult:
     return await _do(
         client,
         op(
-            target=parse_target(asked.target),
+            target=parse_target(target),
             body=parse_matcher(asked.matcher) if asked.matcher is not None else None,
             signal=asked.tags,
             line_marker=line_marker(asked.line_range),
@@ -65,16 +58,20 @@ async def _on_target(client: Client, asked: params.OpTargetParams, op: type[Read
     )
 
 
+async def find(client: Client, asked: params.OpFindParams) -> OpResult:
+    return await _select(client, Find, asked.scope, asked)
+
+
 async def read(client: Client, asked: params.OpTargetParams) -> OpResult:
-    return await _on_target(client, asked, Read)
+    return await _select(client, Read, asked.target, asked)
 
 
 async def show(client: Client, asked: params.OpTargetParams) -> OpResult:
-    return await _on_target(client, asked, Show)
+    return await _select(client, Show, asked.target, asked)
 
 
 async def hide(client: Client, asked: params.OpTargetParams) -> OpResult:
-    return await _on_target(client, asked, Hide)
+    return await _select(client, Hide, asked.target, asked)
 
 
 async def edit(client: Client, asked: params.OpEditParams) -> OpResult:

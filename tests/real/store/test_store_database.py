@@ -232,3 +232,18 @@ async def test_costs_roll_up_from_turns_to_runs_and_sessions(tmp_path: Path) -> 
 
 def test_the_shipped_migrations_are_there() -> None:
     assert next(name for name, _sql in resources.migrations()) == "001_schema.sql"
+
+
+async def test_a_database_that_a_crash_damaged_is_refused_before_anything_is_written(tmp_path: Path) -> None:
+    path = tmp_path / "p.db"
+    async with opened(path) as store:
+        for number in range(200):
+            await new_session(store, f"{number:0500}")
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2] + bytes(8192) + whole[len(whole) // 2 + 8192 :])
+    damaged = path.read_bytes()
+    (tmp_path / "p.db-wal").write_bytes(b"what a killed daemon leaves")
+    with pytest.raises(StoreFailed, match="damaged"):
+        async with opened(path):
+            pass
+    assert path.read_bytes() == damaged
