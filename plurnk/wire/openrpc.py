@@ -32,6 +32,10 @@ def document() -> dict[str, Any]:
         *notifications,
     ]
     schemas, components = msgspec.json.schema_components(roots, ref_template=_REF)
+    for struct in components.values():
+        if "description" in struct:
+            # How a docstring is indented depends on the version of Python.
+            struct["description"] = " ".join(struct["description"].split())
     schema_of = dict(zip(roots, schemas, strict=True))
     return {
         "openrpc": "1.3.2",
