@@ -68,9 +68,7 @@ async def test_three_turns_write_notes_read_them_back_and_answer(tmp_path: Path)
         assert statuses == [102, 102, 200]
 
 
-@pytest.mark.spec(
-    "3.4-headings", "3.4-numbered-lines", "2.7-prompt-foist", "2.7-index-is-visibility", "1.6-card-examples-parse"
-)
+@pytest.mark.spec("3.4-headings", "3.4-numbered-lines", "2.7-prompt-foist", "2.7-index-is-visibility")
 async def test_the_packet_shows_card_persona_index_log_prompt_and_requirements(tmp_path: Path) -> None:
     script = ("<<EDIT[b,a](known://n):one\ntwo:EDIT", "<<READ(known://n)<2>::READ", "<<HIDE(known://n)::HIDE", DONE)
     async with engine_with(tmp_path / "p.db", script, context_size=8000) as bench:
