@@ -114,7 +114,7 @@ class Driver:
 
     async def _turns(self, loop: Loop) -> Ending:
         started_at = trio.current_time()
-        provider = self._models.provider(loop.alias)
+        provider = await self._models.provider(loop.alias)
         session = await self._shop.store.read(lambda db: sessions.get(db, loop.session_id))
         flags = msgspec.json.decode(loop.flags, type=LoopFlags)
         asker = Asker(origin="model", flags=flags, project_root=session.project_root)

@@ -74,7 +74,7 @@ class Engine:
         """
         if self._draining:
             raise Draining("the daemon is stopping")
-        self.models.provider(submission.alias)
+        await self.models.provider(submission.alias)
         try:
             return await self.store.write(lambda tx: _submit(tx, run_id, submission, self._defaults))
         finally:
@@ -163,12 +163,15 @@ class Engine:
         for run_id in recovered.runs:
             self.drive(run_id)
 
+    def refuse_prompts(self) -> None:
+        """Take no more prompts from here on; loops end after the turn they are in (SPEC 7.2)."""
+        self._draining = True
+
     async def drain(self) -> None:
-        """Take no more prompts, and wait until every live loop has ended its turn (SPEC 7.2).
+        """After ``refuse_prompts``, wait until every live loop has ended.
 
         Cancelled: safe; ``stop`` does the rest.
         """
-        self._draining = True
         if self._drivers:
             await self._idle.wait()
 

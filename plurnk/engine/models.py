@@ -7,6 +7,8 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import trio
+
 from plurnk.errors import Malformed
 from plurnk.plugins.api import Provider, ProviderSettings
 from plurnk.plugins.registry import ProviderPlugins
@@ -31,10 +33,10 @@ class Alias:
 class Models:
     """The aliases of an environment, and a provider for each that was asked for. Made by ``open_models``."""
 
-    def __init__(self, env: Mapping[str, str], plugins: ProviderPlugins, resources: AsyncExitStack) -> None:
+    def __init__(self, env: Mapping[str, str], plugins: ProviderPlugins) -> None:
         self._env = env
         self._plugins = plugins
-        self._resources = resources
+        self._making = trio.Lock()
         self._http: httpx.AsyncClient | None = None
         self._providers: dict[str, Provider] = {}
         self.aliases = {alias.name: alias for alias in _aliases(env)}
@@ -52,30 +54,43 @@ class Models:
             raise Malformed(f"no model alias {wanted!r}; there are {', '.join(self.aliases)}")
         return alias
 
-    def provider(self, name: str | None) -> Provider:
+    async def provider(self, name: str | None) -> Provider:
         """The provider of an alias, made at first use and then kept.
+
+        It is made on a thread: importing httpx and making its client takes some 280 ms (bench/http_client.py),
+        for which no client and no stream should have to wait.
 
         Raises:
             Malformed: no such alias, or a setting of it is missing or wrong.
             Unsupported: no such provider.
         """
         alias = self.resolve(name)
-        if alias.name not in self._providers:
-            factory = self._plugins.factory(alias.provider)
-            settings = ProviderSettings(
-                alias=alias.name, provider=alias.provider, model=alias.model, env=self._env, http=self._client
-            )
-            self._providers[alias.name] = factory(settings)
+        async with self._making:
+            if alias.name not in self._providers:
+                self._providers[alias.name] = await trio.to_thread.run_sync(self._make, alias)
         return self._providers[alias.name]
 
+    def _make(self, alias: Alias) -> Provider:
+        factory = self._plugins.factory(alias.provider)
+        if factory.uses_http:
+            self._client()
+        return factory(
+            ProviderSettings(
+                alias=alias.name, provider=alias.provider, model=alias.model, env=self._env, http=self._client
+            )
+        )
+
     def _client(self) -> httpx.AsyncClient:
-        """The one HTTP client: making it costs 20 ms and importing httpx 50, so not before it is needed."""
         if self._http is None:
-            import httpx  # noqa: PLC0415 – see above
+            import httpx  # noqa: PLC0415 – a daemon without a model over HTTP does without it
 
             self._http = httpx.AsyncClient(timeout=None, follow_redirects=False)  # noqa: S113 – callers use scopes
-            self._resources.push_async_callback(self._http.aclose)
         return self._http
+
+    async def aclose(self) -> None:
+        """Close the HTTP client, if one was made."""
+        if self._http is not None:
+            await self._http.aclose()
 
 
 def _aliases(env: Mapping[str, str]) -> list[Alias]:
@@ -102,7 +117,8 @@ async def open_models(env: Mapping[str, str], plugins: ProviderPlugins) -> Async
     Raises:
         Malformed: an alias is not ``provider/model``, or the active one does not exist.
     """
+    models = Models(env, plugins)
+    models.resolve(None)
     async with AsyncExitStack() as resources:
-        models = Models(env, plugins, resources)
-        models.resolve(None)
+        resources.push_async_callback(models.aclose)
         yield models

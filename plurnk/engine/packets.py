@@ -62,7 +62,8 @@ class PacketMaker:
         self.schemes = schemes
         self._logs: dict[int, _Read] = {}
 
-    def build(self, provider: Provider, loop: Loop, turn: TurnRef, db: Snapshot) -> Packet:
+    def build(self, provider: Provider, loop: Loop, turn: TurnRef, db: Snapshot) -> tuple[Packet, GenerateRequest]:
+        """The packet of the turn, and what is asked of the provider: its two messages."""
         inputs = PacketInputs(
             definition=self.papers.definition,
             persona=self._persona(db, loop),
@@ -74,7 +75,18 @@ class PacketMaker:
             max_turns=loop.max_turns,
             context_size=provider.context_size,
         )
-        return packet.build(inputs, provider.count_tokens)
+        made = packet.build(inputs, provider.count_tokens)
+        return made, self._request(made)
+
+    def _request(self, made: Packet) -> GenerateRequest:
+        return GenerateRequest(
+            messages=(
+                Message(role="system", content=packet.render_system(made)),
+                Message(role="user", content=packet.render_user(made)),
+            ),
+            stable_prefix_chars=packet.stable_prefix_chars(made),
+            reasoning_tokens=self.limits.reasoning_tokens,
+        )
 
     def _persona(self, db: Snapshot, loop: Loop) -> str:
         """Loop > run > session > the file."""
@@ -189,15 +201,3 @@ def _matcher(body: Any) -> str | None:
     """The matcher of a row as it was written; None when its body is something else."""
     fields = cast("dict[str, Any]", body) if isinstance(body, dict) else {}
     return fields["raw"] if "dialect" in fields else None
-
-
-def request(made: Packet, *, reasoning_tokens: int) -> GenerateRequest:
-    """What is asked of the provider: the packet's two messages."""
-    return GenerateRequest(
-        messages=(
-            Message(role="system", content=packet.render_system(made)),
-            Message(role="user", content=packet.render_user(made)),
-        ),
-        stable_prefix_chars=packet.stable_prefix_chars(made),
-        reasoning_tokens=reasoning_tokens,
-    )

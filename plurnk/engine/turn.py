@@ -9,7 +9,6 @@ from functools import partial
 import msgspec
 import trio
 
-from plurnk.engine import packets
 from plurnk.engine.bus import Bus
 from plurnk.engine.dispatch import Asker, Dispatcher
 from plurnk.engine.limits import Limits
@@ -17,7 +16,7 @@ from plurnk.engine.packets import PacketMaker
 from plurnk.errors import UpstreamFailed
 from plurnk.language.ast import Edit, ErrorItem, Item, ParseError, Statement, StatementItem, TextItem, UrlTarget
 from plurnk.language.parser import Parser
-from plurnk.plugins.api import ChannelContent, Completion, EntryContent, EntryStorage, Provider
+from plurnk.plugins.api import ChannelContent, Completion, EntryContent, EntryStorage, GenerateRequest, Provider
 from plurnk.plugins.api import Usage as Tokens
 from plurnk.rules import packet, telemetry
 from plurnk.rules.packet import Assistant, Packet
@@ -80,10 +79,10 @@ async def run_turn(shop: Workshop, job: Job) -> int:
     Cancelled: the turn's row is still open; what was dispatched is committed.
     """
     turn = await shop.store.write(partial(_begin, job.loop, shop.prompts))
-    asked = await shop.store.read(partial(shop.packets.build, job.provider, job.loop, turn))
+    asked, request = await shop.store.read(partial(shop.packets.build, job.provider, job.loop, turn))
     failure: UpstreamFailed
     try:
-        answer = await _ask(shop, turn, job.provider, asked)
+        answer = await _ask(shop, turn, job.provider, request)
     except UpstreamFailed as error:
         failure = error
     else:
@@ -112,9 +111,8 @@ def _show_prompt(tx: Tx, turn: TurnRef, prompts: EntryStorage, path: str, prompt
     log.add(tx, turn, statement, origin="system", result=OpResult(status=201, entry_id=entry_id, channel="body"))
 
 
-async def _ask(shop: Workshop, turn: TurnRef, provider: Provider, asked: Packet) -> Answer:
+async def _ask(shop: Workshop, turn: TurnRef, provider: Provider, request: GenerateRequest) -> Answer:
     """Send the packet; read the answer while it streams in."""
-    request = packets.request(asked, reasoning_tokens=shop.limits.reasoning_tokens)
     parser = Parser()
     items: list[Item] = []
     completion: Completion | None = None

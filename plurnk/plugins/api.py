@@ -220,10 +220,13 @@ class ProviderSettings:
 
 
 class ProviderFactory(Protocol):
+    """``uses_http``: its providers ask over ``settings.http``; that client is then there before the first turn."""
+
     contract_version: int
+    uses_http: bool
 
     def __call__(self, settings: ProviderSettings) -> Provider:
-        """Make a provider; no I/O here.
+        """Make a provider. Called on a worker thread, so importing what is heavy is fine; no I/O on the network.
 
         Raises:
             Malformed: a setting is missing or wrong; the message names the variable.

@@ -127,6 +127,7 @@ def _url(scheme: str, pathname: str) -> UrlTarget:
 
 class _Factory:
     contract_version = CONTRACT_VERSION
+    uses_http = False
 
     def __call__(self, settings: ProviderSettings) -> DemoProvider:
         """Make the provider; there is nothing to set."""

@@ -161,6 +161,7 @@ def _pieces(text: str, size: int) -> list[str]:
 
 class _Factory:
     contract_version = CONTRACT_VERSION
+    uses_http = False
 
     def __call__(self, settings: ProviderSettings) -> MockProvider:
         """Make the provider of one alias; the script is read at its first request.

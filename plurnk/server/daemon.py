@@ -150,6 +150,7 @@ async def run(settings: Settings, *, ready: Callable[[str], object], stop: trio.
             ready(url)
             await stop.wait()
             logger.info("stopping")
+            engine.refuse_prompts()
             listening.cancel_scope.cancel(reason="the daemon stops")
         await _end_loops(engine, settings.drain_s, hurry)
         clients.send_away()

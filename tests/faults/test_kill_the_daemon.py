@@ -23,6 +23,12 @@ async def _all_rows(client: PlainClient) -> dict[int, dict[str, Any]]:
         rows.update((entry["id"], entry) for entry in page["entries"])
 
 
+async def _all_ended(client: PlainClient) -> None:
+    """Wait until every loop is done: each was resumed by the next daemon, or by one after it."""
+    while set((await client.call("daemon.status"))["counts"]["loops"]) != {"200"}:
+        await client.hear_until("loop/terminated")
+
+
 @pytest.mark.spec("7.2-announced-survives-kill", "6.5-replay-after-restart", "6.5-replay-no-gap", "7.2-resume")
 async def test_killed_fifty_times_at_random_the_daemon_forgets_nothing_that_it_announced(tmp_path: Path) -> None:
     environ = environment(tmp_path)
@@ -46,6 +52,7 @@ async def test_killed_fifty_times_at_random_the_daemon_forgets_nothing_that_it_a
                     assert [seq for seq, _ in replayed] == list(range(1, len(replayed) + 1))
                     assert announced_events == {seq: kind for seq, kind in replayed if seq in announced_events}
                 if number == ROUNDS:
+                    await _all_ended(client)
                     break
                 loop = await client.call("loop.run", prompt=f"round {number}", wait=False)
                 patience = chance.randrange(1, 14)
@@ -63,7 +70,6 @@ async def test_killed_fifty_times_at_random_the_daemon_forgets_nothing_that_it_a
                         announced_events[message["params"]["eventId"]] = message["method"]
                     if message["method"] == "log/entry":
                         announced_rows[message["params"]["entry"]["id"]] = message["params"]["entry"]
-    # Every loop was resumed by the next daemon, or by the one after it, and none is left.
     assert len(announced_rows) > ROUNDS
 
 

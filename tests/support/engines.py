@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import cast
@@ -34,6 +34,7 @@ class FakeModel:
     """A provider whose answers come from ``say``; raises what ``say`` raises."""
 
     contract_version = 1
+    uses_http = False
     model = "fake"
 
     def __init__(self, say: Say | Sequence[str], context_size: int | None = None) -> None:
@@ -72,7 +73,9 @@ class FakeModel:
         return self._say[len(self.requests) - 1]
 
 
-class _Plugins:
+class Plugins:
+    """Installed providers, of which there is one."""
+
     def __init__(self, model: FakeModel) -> None:
         self._model = model
 
@@ -114,9 +117,9 @@ async def engine_with(
     """Open an engine on the database at ``path``; a second time on the same path it finds the same session."""
     model, bus, ear = FakeModel(say, context_size), Bus(), Ear()
     limits = limits or Limits()
-    async with opened(path, bus.publish) as store, AsyncExitStack() as resources:
+    async with opened(path, bus.publish) as store:
         env = {"PLURNK_MODEL": "fake", "PLURNK_MODEL_fake": "fake/fake", "PLURNK_MODEL_other": "fake/other"}
-        models = Models(env, cast("ProviderPlugins", _Plugins(model)), resources)
+        models = Models(env, cast("ProviderPlugins", Plugins(model)))
         papers = Papers("the card", "the persona")
         async with open_engine(store, bus, models, SCHEMES, papers, limits=limits) as engine:
             session, run = await new_session(store)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import threading
 from pathlib import Path
+from typing import cast
 
 import apsw
 import msgspec
@@ -14,12 +16,13 @@ from plurnk.engine.clients import ClientLoop
 from plurnk.engine.limits import Limits
 from plurnk.errors import UpstreamFailed
 from plurnk.language.ast import Edit, UrlTarget
-from plurnk.plugins.api import GenerateRequest
+from plurnk.plugins.api import GenerateRequest, ProviderSettings
+from plurnk.plugins.registry import ProviderPlugins
 from plurnk.store import log, loops, sessions, turns
 from plurnk.store.loops import Loop, Submission
 from plurnk.wire.notifications import LogEntry, LogEntryAdded, LoopTerminated, TelemetryEvent, TurnDelta
 from plurnk.wire.params import LoopFlags
-from tests.support.engines import Bench, engine_with
+from tests.support.engines import Bench, FakeModel, Plugins, engine_with
 
 DONE = "<<SEND[200]::SEND"
 
@@ -411,3 +414,20 @@ async def test_a_loop_that_was_cut_off_goes_on_with_its_next_turn(tmp_path: Path
         await bench.engine.resume(resume=False)
         ended = await store.read(lambda db: loops.get(db, 1))
         assert (ended.status, ended.reason) == (499, "interrupted")
+
+
+async def test_a_provider_is_made_once_and_not_on_the_event_loop(tmp_path: Path) -> None:
+    makers: list[int] = []
+
+    class Watched(FakeModel):
+        def __call__(self, settings: ProviderSettings) -> FakeModel:
+            makers.append(threading.get_ident())
+            return super().__call__(settings)
+
+    async with engine_with(tmp_path / "p.db", (DONE, DONE)) as bench:
+        bench.engine.models._plugins = cast("ProviderPlugins", Plugins(Watched((DONE, DONE))))
+        async with trio.open_nursery() as both:
+            both.start_soon(finish, bench)
+            both.start_soon(finish, bench)
+    assert len(makers) == 1
+    assert makers[0] != threading.get_ident()

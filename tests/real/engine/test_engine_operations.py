@@ -16,7 +16,7 @@ from plurnk.language.ast import Edit, Exec, LocalTarget, Read, StatementItem, Ur
 from plurnk.language.parser import parse
 from plurnk.plugins.api import Call, ChannelSpec, Manifest, Scheme
 from plurnk.schemes.entries import EntryScheme
-from plurnk.store import channels, entries, log
+from plurnk.store import channels, entries, log, sessions
 from plurnk.store.database import Tx
 from plurnk.store.loops import Submission
 from plurnk.wire.notifications import LoopStarted
@@ -213,7 +213,7 @@ async def test_show_and_hide_move_entries_between_index_and_archive(tmp_path: Pa
             assert (result.status, await indexed(bench)) == (status, left), statement
 
 
-@pytest.mark.spec("2.4-copy-statuses", "2.4-copy-tags", "2.4-move-atomic")
+@pytest.mark.spec("2.4-copy-statuses")
 @pytest.mark.parametrize(
     ("statement", "status", "paths", "check"),
     [
@@ -252,6 +252,96 @@ async def test_copy_and_move(
         if check is not None:
             (read,) = await do(bench, f"<<READ({check[0]})::READ")
             assert read.content == check[1]
+
+
+@pytest.mark.spec("2.4-copy-statuses")
+async def test_a_channel_that_the_destination_does_not_have_is_415(tmp_path: Path) -> None:
+    async with engine_with(tmp_path / "p.db", ()) as bench:
+        bench.engine.dispatcher._schemes = {**SCHEMES, "pair": _scheme_of_two("left")}
+        results = await do(
+            bench,
+            "<<EDIT(pair://x):l:EDIT <<EDIT(pair://x#right):r:EDIT <<COPY(pair://x):known://c:COPY"
+            " <<COPY(pair://x#right):known://c:COPY <<READ(known://c)::READ <<COPY(pair://x):pair://y:COPY"
+            " <<READ(pair://y#right)::READ",
+        )
+        # Left and right do not fit into a body; one of them alone does.
+        assert [r.status for r in results] == [201, 200, 415, 201, 200, 201, 200]
+        assert [results[4].content, results[6].content] == ["r", "r"]
+
+
+@pytest.mark.spec("2.4-move-atomic")
+async def test_a_move_that_fails_half_way_has_not_happened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with engine_with(tmp_path / "p.db", ()) as bench:
+        await do(bench, SETUP)
+        seen: list[bool] = []
+
+        def fail(tx: Tx, entry_id: int) -> None:
+            # The destination is written by now, in this transaction.
+            seen.append(entries.find(tx.db, bench.session.id, "unknown", "c") is not None)
+            raise OSError(f"entry {entry_id} cannot be removed")
+
+        with monkeypatch.context() as broken:
+            broken.setattr(entries, "delete", fail)
+            (failed,) = await do(bench, "<<MOVE(known://a):unknown://c:MOVE")
+        assert (failed.status, seen) == (500, [True])
+        source, destination = await do(bench, "<<READ(known://a)::READ <<READ(unknown://c)::READ")
+        assert (source.content, destination.status) == ("one\ntwo\nthree", 404)
+        moved, gone, there = await do(
+            bench, "<<MOVE(known://a):unknown://c:MOVE <<READ(known://a)::READ <<READ(unknown://c)::READ"
+        )
+        assert (moved.status, gone.status, there.content) == (201, 404, "one\ntwo\nthree")
+
+
+@pytest.mark.spec("2.2-scope")
+async def test_an_agents_entries_are_seen_by_every_session_a_sessions_by_its_own_runs(tmp_path: Path) -> None:
+    shared = EntryScheme(
+        Manifest(
+            name="shared",
+            channels={"body": ChannelSpec()},
+            default_channel="body",
+            writable_by=frozenset({"client"}),
+            scope="agent",
+        )
+    )
+    async with engine_with(tmp_path / "p.db", ()) as bench:
+        bench.engine.dispatcher._schemes = {**SCHEMES, "shared": shared}
+        await do(bench, "<<EDIT(shared://a):for all:EDIT <<EDIT(known://a):for us:EDIT")
+        second_run = await bench.engine.store.write(lambda tx: sessions.create_run(tx, bench.session.id, "second"))
+        _other, elsewhere = await new_session(bench.engine.store)
+        wanted = {second_run.id: [(200, "for all"), (200, "for us")], elsewhere.id: [(200, "for all"), (404, None)]}
+        parsed = parse("<<READ(shared://a)::READ <<READ(known://a)::READ")
+        for run_id, outcome in wanted.items():
+            client = ClientLoop(bench.engine, run_id)
+            results, _ = await client.run([i.statement for i in parsed.items if isinstance(i, StatementItem)])
+            assert [brief(r) for r in results] == outcome
+
+
+@pytest.mark.spec("3.7-ask-is-read-only")
+async def test_a_loop_in_ask_mode_writes_notes_and_nothing_outside(tmp_path: Path) -> None:
+    outside = EntryScheme(
+        Manifest(
+            name="outside",
+            channels={"body": ChannelSpec()},
+            default_channel="body",
+            writable_by=frozenset({"model", "client"}),
+            effects="external",
+        )
+    )
+    statements = (
+        "<<EDIT(outside://a):x:EDIT <<COPY(known://n):outside://b:COPY <<SEND[410](outside://kept)::SEND"
+        " <<MOVE(outside://kept):known://m:MOVE <<READ(outside://kept)::READ <<EDIT(known://n):note:EDIT"
+        " <<SEND[200]::SEND"
+    )
+    async with engine_with(tmp_path / "p.db", [statements]) as bench:
+        bench.engine.dispatcher._schemes = {**SCHEMES, "outside": outside}
+        await do(bench, "<<EDIT(outside://kept):was there:EDIT")
+        flags = msgspec.json.encode(LoopFlags(mode="ask")).decode()
+        submitted = await bench.engine.submit(bench.run.id, Submission(prompt="look", flags=flags))
+        await bench.engine.loop_end(submitted.loop_id)
+        rows = [r for r, _ in await bench.engine.store.read(lambda db: log.of_run(db, bench.run.id))]
+        assert [r.status_rx for r in rows if r.origin == "model"] == [403, 403, 403, 403, 200, 201, 200]
+        (kept,) = await do(bench, "<<READ(outside://kept)::READ")
+        assert kept.content == "was there"
 
 
 @pytest.mark.spec("2.4-copy-tags")
@@ -320,7 +410,7 @@ async def test_a_501_names_scheme_and_op(tmp_path: Path) -> None:
 
 @pytest.mark.spec("2.3-fragment-default", "2.3-fragment-unknown-400", "2.3-fragment-missing-entry-404")
 async def test_fragments_pick_channels(tmp_path: Path) -> None:
-    scheme = _two_channels()
+    scheme = _scheme_of_two()
     async with engine_with(tmp_path / "p.db", ()) as bench:
         bench.engine.dispatcher._schemes = {**SCHEMES, "pair": scheme}  # a scheme that only this test has
         results = await do(
@@ -334,7 +424,7 @@ async def test_fragments_pick_channels(tmp_path: Path) -> None:
         assert [r.channel for r in results[3:6]] == ["right", "left", "left"]
 
 
-def _two_channels(default: str | None = "left") -> Scheme:
+def _scheme_of_two(default: str | None = "left") -> Scheme:
     return EntryScheme(
         Manifest(
             name="pair",
@@ -348,7 +438,7 @@ def _two_channels(default: str | None = "left") -> Scheme:
 @pytest.mark.spec("2.3-fragment-default")
 async def test_a_scheme_without_a_default_channel_refuses_a_bare_path(tmp_path: Path) -> None:
     async with engine_with(tmp_path / "p.db", ()) as bench:
-        bench.engine.dispatcher._schemes = {**SCHEMES, "pair": _two_channels(default=None)}
+        bench.engine.dispatcher._schemes = {**SCHEMES, "pair": _scheme_of_two(default=None)}
         results = await do(bench, "<<EDIT(pair://x):l:EDIT <<READ(pair://x)::READ")
         assert [r.status for r in results] == [400, 400]
 
@@ -459,7 +549,6 @@ async def test_log_rows_are_read_found_hidden_and_shown(tmp_path: Path) -> None:
         assert (results[8].results or "").startswith("log://1/1/2/READ\nlog://2/1/1/READ")
 
 
-@pytest.mark.spec("3.7-ask-is-read-only")
 async def test_flags_refuse_what_they_say(tmp_path: Path) -> None:
     def manifest(**kind: Any) -> Manifest:
         return Manifest(name="s", channels={}, default_channel=None, writable_by=frozenset(), **kind)

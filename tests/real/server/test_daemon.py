@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -64,9 +65,7 @@ SCRIPT = (
 )
 
 
-@pytest.mark.spec(
-    "3.8-cancel-closes-stream", "3.4-log-row-shape", "3.4-canonical-json", "3.4-wire-omits-default-channel"
-)
+@pytest.mark.spec("3.4-log-row-shape", "3.4-wire-omits-default-channel")
 async def test_three_turns_with_a_model_over_http(tmp_path: Path) -> None:
     async with open_openai_server([Answer(text, chunk_chars=3, write_bytes=5) for text in SCRIPT]) as model:
         settings = settings_in(
@@ -289,7 +288,7 @@ async def test_an_entry_is_followed_from_a_byte_on(tmp_path: Path) -> None:
         assert got == text
 
 
-@pytest.mark.spec("3.1-cancel-is-complete", "6.1-concurrent-requests")
+@pytest.mark.spec("3.1-cancel-is-complete", "3.8-cancel-closes-stream", "6.1-concurrent-requests")
 async def test_cancel_answers_the_waiting_run_and_closes_the_providers_socket(tmp_path: Path) -> None:
     async with open_openai_server([Answer("never", failure="stall", fail_after=0)]) as model:
         settings = settings_in(
@@ -334,7 +333,6 @@ async def test_a_client_that_vanishes_leaves_its_loop_closed(tmp_path: Path) -> 
             assert (ended["finalStatus"], ended["reason"]) == (200, None)
 
 
-@pytest.mark.spec("7.2-drain", "3.1-terminal-always-written")
 def test_term_ends_the_daemon_in_good_order(tmp_path: Path) -> None:
     with DaemonProcess(environment(tmp_path)) as daemon:
         code, said = daemon.stop()
@@ -367,6 +365,44 @@ async def test_on_term_clients_hear_the_end_of_loops_and_are_told_to_go(tmp_path
                     await client.hear_until("nothing of that name")
                 assert closed.value.reason is not None
                 assert closed.value.reason.code == 1001
+            code, _ = await trio.to_thread.run_sync(daemon.stop)
+            assert code == 0
+
+
+async def _closed_to_newcomers(url: str) -> None:
+    """Wait until nobody listens there any more: by then the daemon takes no prompts."""
+    host, _, port = url.removeprefix("ws://").rpartition(":")
+    with suppress(OSError):
+        while True:
+            await (await trio.open_tcp_stream(host, int(port))).aclose()
+
+
+@pytest.mark.spec("7.2-drain")
+async def test_while_it_drains_the_daemon_takes_no_prompt_and_a_second_signal_ends_the_wait(tmp_path: Path) -> None:
+    async with open_openai_server([Answer("never", failure="stall", fail_after=0)]) as model:
+        environ = environment(
+            tmp_path,
+            PLURNK_MODEL="m",
+            PLURNK_MODEL_m="openai/m",
+            OPENAI_BASE_URL=model.base_url,
+            OPENAI_API_KEY="k",
+            PLURNK_DRAIN_MS="600000",
+        )
+        daemon = await trio.to_thread.run_sync(DaemonProcess, environ)
+        with daemon, trio.fail_after(20):
+            async with plain_client(daemon.url) as client:
+                await client.call("session.create")
+                await client.call("loop.run", prompt="x", wait=False)
+                await model.request(0)
+                os.kill(daemon.pid, signal.SIGTERM)
+                await _closed_to_newcomers(daemon.url)
+                with pytest.raises(Refusal) as refused:
+                    await client.call("loop.run", prompt="y", wait=False)
+                assert refused.value.code == -32008
+                # The live loop has ten minutes to end its turn; a second signal says that nobody waits.
+                os.kill(daemon.pid, signal.SIGTERM)
+                ended = await client.hear_until("loop/terminated")
+                assert (ended["finalStatus"], ended["reason"]) == (499, "cancelled")
             code, _ = await trio.to_thread.run_sync(daemon.stop)
             assert code == 0
 

@@ -124,7 +124,7 @@ def test_a_reader_keeps_the_generation_it_began_with(tmp_path: Path) -> None:
     writer.close()
 
 
-@pytest.mark.spec("2.2-identity-unique", "2.2-scope")
+@pytest.mark.spec("2.2-identity-unique")
 async def test_an_identity_is_unique_null_scheme_and_null_session_included(tmp_path: Path) -> None:
     async with opened(tmp_path / "p.db") as store:
         one, _ = await new_session(store)
