@@ -57,7 +57,7 @@ class Models:
     async def provider(self, name: str | None) -> Provider:
         """The provider of an alias, made at first use and then kept.
 
-        It is made on a thread: importing httpx and making its client takes some 280 ms (bench/http_client.py),
+        It is made on a thread: importing httpx and making its client takes 200 to 330 ms (bench/http_client.py),
         for which no client and no stream should have to wait.
 
         Raises:
