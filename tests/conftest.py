@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 import os
+import signal
 from typing import cast
 
 import pytest
 
 _NEEDS = "needs: "
+
+
+def pytest_configure() -> None:
+    """Let Ctrl-C mean Ctrl-C to the commands that tests start.
+
+    A shell starts what it puts in the background (``./dev test &``) with SIGINT ignored, and children inherit that.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _unwelcome_skips(reporter: pytest.TerminalReporter) -> list[str]:
