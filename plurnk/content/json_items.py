@@ -22,8 +22,11 @@ _T = TypeVar("_T")
 _Kind: TypeAlias = Literal["nothing", "array", "object", "scalar"]
 
 
-def slice_items(content: str, marker: LineMarker) -> Slice:
+def slice_items(content: str, marker: LineMarker, *, max_chars: int | None = None) -> Slice:
     """The items that ``marker`` names, as the text of a JSON array; ``count`` 0 at an insertion marker.
+
+    Of items that do not fit into ``max_chars`` the text has those that do; a first one that is too long
+    alone is cut inside.
 
     Raises:
         Malformed: ``content`` is not JSON.
@@ -34,7 +37,13 @@ def slice_items(content: str, marker: LineMarker) -> Slice:
     if isinstance(selection, Insertion):
         return Slice("[]", selection.before, 0)
     chosen = items[selection.first - 1 : selection.last]
-    return Slice(_indented(_array(chosen)), selection.first, len(chosen))
+    text = _indented(_array(chosen))
+    if max_chars is None or len(text) <= max_chars:
+        return Slice(text, selection.first, len(chosen))
+    fitting = _how_many_fit(chosen, max_chars)
+    after = selection.first + fitting
+    text = _indented(_array(chosen[:fitting]))[:max_chars]
+    return Slice(text, selection.first, fitting, after if after <= selection.last else None)
 
 
 def edit_items(content: str, marker: LineMarker, body: str) -> str:
@@ -65,6 +74,17 @@ def edit_items(content: str, marker: LineMarker, body: str) -> str:
         text = _joined(kind, items[: selection.first - 1], brought, items[selection.last :])
     edited = _indented(text)
     return edited + "\n" if edited and content.endswith("\n") else edited
+
+
+def _how_many_fit(items: Sequence[bytes], max_chars: int) -> int:
+    """How many of ``items`` an indented array of at most ``max_chars`` holds; at least one."""
+    brackets, comma = len("[\n\n]"), len(",\n")
+    chars = brackets - comma
+    for number, item in enumerate(items):
+        chars += comma + len(_indented(_array([item]))) - brackets
+        if chars > max_chars:
+            return max(number, 1)
+    return len(items)
 
 
 def _joined(kind: _Kind, before: Sequence[bytes], brought: Sequence[bytes], after: Sequence[bytes]) -> bytes:

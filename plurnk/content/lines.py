@@ -39,11 +39,15 @@ class Insertion:
 
 @dataclass(frozen=True, slots=True)
 class Slice:
-    """Lines read out of a text: a line text, the number of its first line, how many there are."""
+    """Lines or items read out of a text, the number of the first, how many there are.
+
+    ``next``: there were more than fitted; go on with that one.
+    """
 
     text: str
     start_line: int
     count: int
+    next: int | None = None
 
 
 def count_lines(text: str) -> int:
@@ -56,6 +60,14 @@ def without_final_newline(text: str) -> str:
     if text.endswith("\n") and text != "\n" and not text.endswith("\n\n"):
         return text[:-1]
     return text
+
+
+def whole_lines(data: bytes, first: int) -> tuple[bytes, int]:
+    """What to show of ``data``, which begins with line ``first`` and was cut somewhere: its whole lines, and
+    the number of the last of them. A first line that is itself cut is shown as it is.
+    """
+    end = data.rfind(b"\n") + 1
+    return (data[:end], first - 1 + data.count(b"\n", 0, end)) if end else (data, first)
 
 
 def resolve(marker: LineMarker, total: int, *, noun: str = "line") -> Span | Insertion:

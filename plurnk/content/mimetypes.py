@@ -6,7 +6,7 @@ Everything here goes by the path and the type alone, but for ``is_text``, which 
 from __future__ import annotations
 
 import codecs
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from types import MappingProxyType
 from typing import Final
 
@@ -41,7 +41,8 @@ BY_EXTENSION: Final[Mapping[str, str]] = MappingProxyType(
             "text/x-tex": "tex",
             # code
             "text/javascript": "js mjs cjs jsx",
-            "application/typescript": "ts mts cts tsx",
+            "application/typescript": "ts mts cts",
+            "text/tsx": "tsx",
             "text/x-python": "py pyi",
             "text/x-c": "c h",
             "text/x-c++": "cc cpp cxx hh hpp hxx",
@@ -96,7 +97,8 @@ _TEXT: Final = frozenset(
         "application/yaml",
     }
 )
-_TEXT_SUFFIXES: Final = ("+json", "+xml", "+yaml")
+_FAMILIES: Final = {"json": JSON, "xml": "application/xml", "yaml": "application/yaml"}
+_TEXT_SUFFIXES: Final = tuple(f"+{suffix}" for suffix in _FAMILIES)
 
 
 def mimetype_of(path: str, default: str) -> str:
@@ -138,6 +140,23 @@ def is_markup(mimetype: str) -> bool:
 def is_line_addressed(mimetype: str) -> bool:
     """Whether content is shown with line numbers; JSON, XML and HTML are shown as they are."""
     return not is_json(mimetype) and not is_markup(mimetype)
+
+
+def handler_type(mimetype: str, installed: Container[str]) -> str | None:
+    """The type among ``installed`` whose handler is the one for ``mimetype``: its own, else its family's.
+
+    The family of ``application/geo+json`` is ``application/json``, and so with ``+xml`` and ``+yaml``.
+    """
+    kind = _bare(mimetype)
+    family = _FAMILIES.get(kind.rpartition("+")[2], "") if "+" in kind else ""
+    return next((candidate for candidate in (kind, family) if candidate in installed), None)
+
+
+def fits(mimetype: str, pattern: str) -> bool:
+    """Whether ``mimetype`` is one that ``pattern`` means: ``text/plain``, ``text/*`` or ``*/*``."""
+    family, _, kind = pattern.partition("/")
+    own_family, _, own_kind = _bare(mimetype).partition("/")
+    return family in {"*", own_family} and kind in {"*", own_kind}
 
 
 def _bare(mimetype: str) -> str:

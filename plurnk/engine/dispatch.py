@@ -9,13 +9,16 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import TypeVar
 
+from plurnk.engine.limits import Limits
 from plurnk.engine.transfer import Place, Transfer
-from plurnk.errors import Denied, Malformed, PlurnkError, Unsupported
+from plurnk.errors import Denied, Malformed, NotEditable, PlurnkError, Unsupported
 from plurnk.language.ast import Copy, Edit, Exec, LocalTarget, Move, Send, Statement, Target, op_name
-from plurnk.language.targets import entry_pathname
-from plurnk.plugins.api import Call, EntryStorage, Manifest, Scheme, Unit
+from plurnk.language.targets import FILE, check_file_targets, entry_pathname, localized
+from plurnk.plugins.api import Call, EntryStorage, Manifest, Scheme, Streams, Unit, Workers
 from plurnk.store import log
+from plurnk.store.channels import BeingWritten
 from plurnk.store.database import Store, Tx
 from plurnk.store.log import TurnRef
 from plurnk.wire.notifications import LogEntry, Origin
@@ -24,8 +27,7 @@ from plurnk.wire.results import OpResult
 
 logger = logging.getLogger(__name__)
 
-FILE = "file"
-"""The scheme of bare paths."""
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,21 +46,26 @@ Also = Callable[[Tx, LogEntry], None]
 class Dispatcher:
     """Does operations over the installed schemes."""
 
-    def __init__(self, store: Store, schemes: Mapping[str, Scheme], *, read_max_chars: int) -> None:
+    def __init__(
+        self, store: Store, schemes: Mapping[str, Scheme], *, streams: Streams, workers: Workers, limits: Limits
+    ) -> None:
         self._store = store
+        self._workers = workers
+        self._streams = streams
         self._schemes = schemes
-        self._read_max_chars = read_max_chars
+        self._limits = limits
 
     async def dispatch(
-        self, turn: TurnRef, statement: Statement, asker: Asker, *, also: Also | None = None
+        self, turn: TurnRef, asked: Statement, asker: Asker, *, also: Also | None = None
     ) -> tuple[LogEntry, OpResult]:
-        """Do ``statement`` and write its row; when this returns, both are committed.
+        """Do what is ``asked`` and write its row; when this returns, both are committed.
 
         Raises:
             OutOfRoom, StoreFailed: not even the row of a refusal could be written.
 
-        Cancelled: either nothing happened, or all of it did.
+        Cancelled: either nothing happened, or all of it did; a live stream that was in its way may be cancelled.
         """
+        statement = localized(asked)
 
         def record(tx: Tx, result: OpResult) -> tuple[LogEntry, OpResult]:
             row = log.add(tx, turn, statement, origin=asker.origin, result=result)
@@ -67,15 +74,26 @@ class Dispatcher:
             return row, result
 
         try:
+            check_file_targets(asked)
             effect = await self._effect(turn, statement, asker)
             if not isinstance(effect, OpResult):
                 unit = effect
-                return await self._store.write(lambda tx: record(tx, unit(tx)))
+                return await self._write(lambda tx: record(tx, unit(tx)))
             result = effect
         except Exception as error:  # noqa: BLE001 – SPEC 2.4: a handler that raises is a 500, and has its row
             # What the unit had written was undone with it; the row is left to write.
             result = _refused(statement, error)
         return await self._store.write(lambda tx: record(tx, result))
+
+    async def _write(self, unit: Callable[[Tx], T]) -> T:
+        """Write ``unit``. If it deletes what a live stream writes, that stream is cancelled first (SPEC 2.4)."""
+        while True:
+            try:
+                return await self._store.write(unit)
+            except BeingWritten as error:
+                refusal = error
+            if not await self._streams.cancel(refusal.entry_id, reason="its entry was deleted"):
+                raise refusal
 
     async def _effect(self, turn: TurnRef, statement: Statement, asker: Asker) -> OpResult | Unit:
         if isinstance(statement, Send) and statement.target is None:
@@ -87,16 +105,21 @@ class Dispatcher:
         if isinstance(statement, Edit | Send | Exec):
             _check_writer(scheme.manifest, asker.origin)
         _check_flags(scheme.manifest, statement, asker.flags)
+        if isinstance(statement, Edit):
+            _check_editable(scheme.manifest)
         if handler is None:
-            raise Unsupported(f"{scheme.manifest.name}:// does not know {op_name(statement)}")
+            raise Unsupported(f"there is no {op_name(statement)} of {_named(scheme.manifest)}")
         return await handler(
             Call(
                 turn=turn,
                 origin=asker.origin,
                 statement=statement,
                 store=self._store,
+                workers=self._workers,
+                streams=self._streams,
                 project_root=asker.project_root,
-                read_max_chars=self._read_max_chars,
+                read_max_chars=self._limits.read_max_chars,
+                match_timeout_s=self._limits.match_timeout_s,
             )
         )
 
@@ -107,12 +130,16 @@ class Dispatcher:
         for place in written:
             _check_writer(place.manifest, asker.origin)
             _check_flags(place.manifest, statement, asker.flags)
+        if destination is not None:
+            _check_editable(destination.manifest)
+        if isinstance(statement, Move) and statement.line_marker is not None:
+            _check_editable(source.manifest)  # the other lines stay, in a new generation
         return Transfer(turn, asker.origin, statement, source, destination)
 
     def _place(self, statement: Statement, target: Target | None) -> Place:
         scheme = self._scheme(statement, target)
         if target is None or isinstance(target, LocalTarget) or not isinstance(scheme, EntryStorage):
-            raise Unsupported(f"{scheme.manifest.name}:// does not know {op_name(statement)}")
+            raise Unsupported(f"there is no {op_name(statement)} of {_named(scheme.manifest)}")
         channel = target.fragment
         if channel is not None and channel not in scheme.manifest.channels:
             raise Malformed(f"{scheme.manifest.name}:// has no channel {channel}")
@@ -133,7 +160,16 @@ class Dispatcher:
 
 def _check_writer(manifest: Manifest, origin: Origin) -> None:
     if origin not in manifest.writable_by:
-        raise Denied(f"writer '{origin}' may not write {manifest.name}://")
+        raise Denied(f"writer '{origin}' may not write {_named(manifest)}")
+
+
+def _check_editable(manifest: Manifest) -> None:
+    if not manifest.editable:
+        raise NotEditable(f"{_named(manifest)} cannot be edited")
+
+
+def _named(manifest: Manifest) -> str:
+    return "files" if manifest.name == FILE else f"{manifest.name}://"
 
 
 def _check_flags(manifest: Manifest, statement: Statement, flags: LoopFlags) -> None:

@@ -18,9 +18,10 @@ from plurnk.engine.driver import Driver
 from plurnk.engine.limits import Limits
 from plurnk.engine.models import Models
 from plurnk.engine.packets import PacketMaker, Papers
+from plurnk.engine.previews import Previews
 from plurnk.engine.turn import Workshop
 from plurnk.errors import Draining
-from plurnk.plugins.api import EntryStorage, Scheme
+from plurnk.plugins.api import EntryStorage, Scheme, Streams, Workers
 from plurnk.store import loops, recovery, sessions
 from plurnk.store.database import Store, Tx
 from plurnk.store.loops import Defaults, Loop, Submission, Submitted
@@ -154,10 +155,11 @@ class Engine:
     async def resume(self, *, resume: bool) -> None:
         """Close what the last daemon left open and drive what it left to do (SPEC 7.2)."""
         recovered = await self.store.write(lambda tx: recovery.recover(tx, resume=resume))
-        if recovered.turns or recovered.loops:
+        if recovered.turns or recovered.loops or recovered.streams:
             logger.warning(
-                "the last daemon was cut off: %d turns closed as interrupted, %d loops found running",
+                "the last daemon was cut off: %d turns and %d streams closed as interrupted, %d loops found running",
                 recovered.turns,
+                recovered.streams,
                 recovered.loops,
             )
         for run_id in recovered.runs:
@@ -193,17 +195,31 @@ def _submit(tx: Tx, run_id: int, submission: Submission, defaults: Defaults) -> 
 
 @asynccontextmanager
 async def open_engine(
-    store: Store, bus: Bus, models: Models, schemes: Mapping[str, Scheme], papers: Papers, *, limits: Limits
+    store: Store,
+    bus: Bus,
+    models: Models,
+    schemes: Mapping[str, Scheme],
+    papers: Papers,
+    *,
+    streams: Streams,
+    workers: Workers,
+    preview_types: frozenset[str],
+    limits: Limits,
 ) -> AsyncIterator[Engine]:
-    """An engine for the length of the block. On the way out its loops are cancelled, each with its terminal row."""
+    """An engine for the length of the block. On the way out its loops are cancelled, each with its terminal row.
+
+    ``preview_types``: the mimetypes for which a worker has a preview handler.
+    """
     prompts = schemes["plurnk"]
     assert isinstance(prompts, EntryStorage)
+    previews = Previews(workers, preview_types, limits.preview_chars)
     shop = Workshop(
         store=store,
-        dispatcher=Dispatcher(store, schemes, read_max_chars=limits.read_max_chars),
+        dispatcher=Dispatcher(store, schemes, streams=streams, workers=workers, limits=limits),
         bus=bus,
         limits=limits,
-        packets=PacketMaker(papers, limits, schemes),
+        packets=PacketMaker(papers, limits, schemes, previews),
+        previews=previews,
         prompts=prompts,
     )
     async with trio.open_nursery() as runs:

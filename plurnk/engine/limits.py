@@ -13,4 +13,5 @@ class Limits:
     fetch_timeout_s: float = 600.0
     read_max_chars: int = 262_144
     preview_chars: int = 256
+    match_timeout_s: float = 2.0
     reasoning_tokens: int = 0

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 
 from plurnk.content import mimetypes
-from plurnk.content.previews import Preview, binary_preview, preview
+from plurnk.content.previews.plain import binary_preview, preview
 from plurnk.engine.limits import Limits
+from plurnk.engine.previews import ORDERS_MAX_BYTES, Order, Orders, Previews
 from plurnk.language.ast import UrlTarget
 from plurnk.language.targets import canonical, entry_address
 from plurnk.plugins.api import ChannelSpec, GenerateRequest, Message, Provider, Scheme
@@ -41,6 +42,15 @@ class Papers:
     persona: str
 
 
+@dataclass(frozen=True, slots=True)
+class Built:
+    """The packet of a turn, what is asked of the provider (its two messages), and previews that it lacks."""
+
+    packet: Packet
+    request: GenerateRequest
+    orders: tuple[Order, ...]
+
+
 @dataclass(slots=True)
 class _Read:
     """A run's log as far as it was read: the texts of its rows that are not hidden, up to row ``last_id``."""
@@ -56,18 +66,20 @@ class PacketMaker:
     What was rendered of a run's log is kept for KEPT_RUNS runs, so a turn costs what is new.
     """
 
-    def __init__(self, papers: Papers, limits: Limits, schemes: Mapping[str, Scheme]) -> None:
+    def __init__(self, papers: Papers, limits: Limits, schemes: Mapping[str, Scheme], previews: Previews) -> None:
         self.papers = papers
         self.limits = limits
         self.schemes = schemes
+        self.previews = previews
         self._logs: dict[int, _Read] = {}
 
-    def build(self, provider: Provider, loop: Loop, turn: TurnRef, db: Snapshot) -> tuple[Packet, GenerateRequest]:
-        """The packet of the turn, and what is asked of the provider: its two messages."""
+    def build(self, provider: Provider, loop: Loop, turn: TurnRef, db: Snapshot) -> Built:
+        """The packet of the turn, complete but for its orders: there the plain previews stand."""
+        orders = Orders(ORDERS_MAX_BYTES)
         inputs = PacketInputs(
             definition=self.papers.definition,
             persona=self._persona(db, loop),
-            index=tuple(self._index(db, loop)),
+            index=tuple(self._index(db, loop, orders)),
             log=tuple(self._log(db, loop.run_id)),
             prompts=tuple(loops.prompts(db, loop)),
             errors=turns.telemetry_before(db, turn),
@@ -76,7 +88,7 @@ class PacketMaker:
             context_size=provider.context_size,
         )
         made = packet.build(inputs, provider.count_tokens)
-        return made, self._request(made)
+        return Built(made, self._request(made), tuple(orders.all))
 
     def _request(self, made: Packet) -> GenerateRequest:
         return GenerateRequest(
@@ -94,42 +106,59 @@ class PacketMaker:
         of_session = sessions.get(db, loop.session_id).persona
         return next(p for p in (loop.persona, of_run, of_session, self.papers.persona) if p is not None)
 
-    def _index(self, db: Snapshot, loop: Loop) -> list[IndexEntry]:
+    def _index(self, db: Snapshot, loop: Loop, orders: Orders) -> list[IndexEntry]:
         """Every indexed entry but the loop's own prompts, which are shown as the prompt."""
         own = f"prompt/{loop.id}"
         return [
-            IndexEntry(
-                path=entry.pathname if entry.scheme is None else entry_address(entry.scheme, entry.pathname),
-                channels=tuple(self._channel(db, entry, channel) for channel in shown),
-                tags=entries.tags(db, entry.id),
-            )
+            self._entry(db, entry, shown, orders)
             for entry, shown in entries.indexed(db, loop.run_id)
             if not (entry.scheme == "plurnk" and (entry.pathname == own or entry.pathname.startswith(f"{own}/")))
         ]
 
-    def _channel(self, db: Snapshot, entry: Entry, channel: Channel) -> IndexChannel:
+    def _entry(self, db: Snapshot, entry: Entry, shown: Sequence[Channel], orders: Orders) -> IndexEntry:
+        path = entry.pathname if entry.scheme is None else entry_address(entry.scheme, entry.pathname)
         scheme = self.schemes.get(entry.scheme or "file")
+        return IndexEntry(
+            path=path,
+            channels=tuple(self._channel(db, scheme, path, channel, orders) for channel in shown),
+            tags=entries.tags(db, entry.id),
+        )
+
+    def _channel(
+        self, db: Snapshot, scheme: Scheme | None, path: str, channel: Channel, orders: Orders
+    ) -> IndexChannel:
+        is_default = scheme is None or scheme.manifest.default_channel == channel.name
+        address = path if is_default else f"{path}#{channel.name}"
         spec = scheme.manifest.channels.get(channel.name, ChannelSpec()) if scheme is not None else ChannelSpec()
         return IndexChannel(
             name=channel.name,
             mimetype=channel.mimetype,
             tokens=channel.tokens,
-            preview=self._preview(db, channel, spec),
-            is_default=scheme is None or scheme.manifest.default_channel == channel.name,
+            preview=self.previews.made(channel) or self._plain_preview(db, channel, spec, address, orders),
+            is_default=is_default,
             state=channel.state,
         )
 
-    def _preview(self, db: Snapshot, channel: Channel, spec: ChannelSpec) -> Preview:
-        """From a window at the end that is shown, so that a long channel costs no more than a short one."""
+    def _plain_preview(self, db: Snapshot, channel: Channel, spec: ChannelSpec, address: str, orders: Orders) -> str:
+        """From a window at the end that is shown, so that a long channel costs no more than a short one.
+
+        Where a handler could make a better one, that is ordered.
+        """
         budget = self.limits.preview_chars
         window = budget * WINDOW_FACTOR
         start = max(0, channel.length_bytes - window) if spec.orientation == "tail" else 0
         data = channels.read_bytes(db, channel, start, window)
         if not mimetypes.is_text(channel.mimetype, data, complete=channel.length_bytes <= window):
             return binary_preview(channel.mimetype, channel.length_bytes)
+        text = data.decode("utf-8", "replace")
+        if len(text) > budget and spec.orientation == "head":
+            handler = self.previews.handler_for(channel, orders)
+            if handler is not None:
+                whole = channels.read_bytes(db, channel).decode("utf-8", "replace")
+                self.previews.order(orders, channel, address, handler, whole)
         first_line = 1 if start == 0 else channel.newlines - data.count(b"\n") + 1
         return preview(
-            data.decode("utf-8", "replace"),
+            text,
             channel.mimetype,
             budget,
             spec.orientation,

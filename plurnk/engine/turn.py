@@ -12,10 +12,12 @@ import trio
 from plurnk.engine.bus import Bus
 from plurnk.engine.dispatch import Asker, Dispatcher
 from plurnk.engine.limits import Limits
-from plurnk.engine.packets import PacketMaker
+from plurnk.engine.packets import Built, PacketMaker
+from plurnk.engine.previews import Previews
 from plurnk.errors import UpstreamFailed
 from plurnk.language.ast import Edit, ErrorItem, Item, ParseError, Statement, StatementItem, TextItem, UrlTarget
 from plurnk.language.parser import Parser
+from plurnk.language.targets import localized
 from plurnk.plugins.api import ChannelContent, Completion, EntryContent, EntryStorage, GenerateRequest, Provider
 from plurnk.plugins.api import Usage as Tokens
 from plurnk.rules import packet, telemetry
@@ -42,6 +44,7 @@ class Workshop:
     bus: Bus
     limits: Limits
     packets: PacketMaker
+    previews: Previews
     prompts: EntryStorage
 
 
@@ -79,16 +82,16 @@ async def run_turn(shop: Workshop, job: Job) -> int:
     Cancelled: the turn's row is still open; what was dispatched is committed.
     """
     turn = await shop.store.write(partial(_begin, job.loop, shop.prompts))
-    asked, request = await shop.store.read(partial(shop.packets.build, job.provider, job.loop, turn))
+    built = await _build(shop, job, turn)
     failure: UpstreamFailed
     try:
-        answer = await _ask(shop, turn, job.provider, request)
+        answer = await _ask(shop, turn, job.provider, built.request)
     except UpstreamFailed as error:
         failure = error
     else:
-        return await _do(shop, job, turn, asked, answer)
+        return await _do(shop, job, turn, built.packet, answer)
     told = telemetry.ProviderError(message=f"The provider failed: {failure.detail}.")
-    end = TurnEnd(status=500, reason="provider_error", packet=msgspec.json.encode(asked), telemetry=(told,))
+    end = TurnEnd(status=500, reason="provider_error", packet=msgspec.json.encode(built.packet), telemetry=(told,))
     await shop.store.write(lambda tx: turns.end(tx, turn, end))
     raise failure
 
@@ -109,6 +112,16 @@ def _show_prompt(tx: Tx, turn: TurnRef, prompts: EntryStorage, path: str, prompt
     entry_id = prompts.write_entry(tx, turn, "system", path, content)
     statement = Edit(target=UrlTarget(raw=f"plurnk://{path}", scheme="plurnk", pathname=path), body=prompt)
     log.add(tx, turn, statement, origin="system", result=OpResult(status=201, entry_id=entry_id, channel="body"))
+
+
+async def _build(shop: Workshop, job: Job, turn: TurnRef) -> Built:
+    """The packet; if it orders previews, it is built again when they are made."""
+    build = partial(shop.packets.build, job.provider, job.loop, turn)
+    built = await shop.store.read(build)
+    if not built.orders:
+        return built
+    await shop.previews.make(built.orders)
+    return await shop.store.read(build)
 
 
 async def _ask(shop: Workshop, turn: TurnRef, provider: Provider, request: GenerateRequest) -> Answer:
@@ -178,7 +191,7 @@ def _answered(asked: Packet, answer: Answer, provider: Provider) -> Packet:
     assistant = Assistant(
         tokens=completion.usage.completion or provider.count_tokens(completion.content),
         content=completion.content,
-        ops=answer.statements,
+        ops=tuple(map(localized, answer.statements)),
         reasoning="\n\n".join(filter(None, [completion.reasoning, answer.prose])),
     )
     return packet.with_answer(asked, assistant, completion.raw)

@@ -7,12 +7,17 @@ from collections.abc import Set as AbstractSet
 from typing import Final, NamedTuple
 from urllib.parse import parse_qsl, unquote
 
+import msgspec
+
 from plurnk.errors import Malformed
-from plurnk.language.ast import LocalTarget, Target, UrlTarget
+from plurnk.language.ast import Copy, LocalTarget, Move, Statement, Target, UrlTarget
 from plurnk.language.wording import clip, quote
 
 AUTHORITY_SCHEMES: Final[frozenset[str]] = frozenset({"http", "https", "ws", "wss", "sse"})
 """The schemes whose targets have a host. The others, unknown ones included, name entries."""
+
+FILE: Final = "file"
+"""The scheme of bare paths."""
 
 _URL: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 _NAME: Final = re.compile(r"(?:[A-Za-z0-9._~!$&'()*+,;=-]|[^\x00-\x7f]|%[0-9A-Fa-f]{2})++")
@@ -146,7 +151,7 @@ def canonical(target: Target) -> str:
         pathname = decoded = target.pathname
     else:
         pathname = _RESERVED.sub(_escape, decoded)
-    if target.scheme == "file":
+    if target.scheme == FILE:
         return decoded
     if target.hostname is None:
         return _entry(target.scheme, pathname)
@@ -154,6 +159,33 @@ def canonical(target: Target) -> str:
     port = "" if target.port is None else f":{target.port}"
     query = _split(target.raw, 0)[1]
     return f"{target.scheme}://{hostname}{port}{pathname or '/'}{'' if query is None else '?' + query}"
+
+
+def localized(statement: Statement) -> Statement:
+    """``statement`` with its ``file://`` targets as the bare paths that they spell, which is how files are shown."""
+    if isinstance(statement, Copy | Move):
+        return msgspec.structs.replace(statement, target=_bare(statement.target), body=_bare(statement.body))
+    return msgspec.structs.replace(statement, target=_bare(statement.target))
+
+
+def check_file_targets(statement: Statement) -> None:
+    """See that nothing is lost when ``statement`` is ``localized``.
+
+    Raises:
+        Malformed: a ``file://`` target has a fragment other than a file's one channel, ``body``, or escapes
+            that are no UTF-8.
+    """
+    for target in (statement.target, statement.body):
+        if isinstance(target, UrlTarget) and target.scheme == FILE:
+            _decoded(target.pathname)
+            if target.fragment and target.fragment != "body":
+                raise Malformed(f"{clip(canonical(target))} has one channel, body; it has no {quote(target.fragment)}")
+
+
+def _bare(target: Target | None) -> Target | None:
+    if isinstance(target, UrlTarget) and target.scheme == FILE:
+        return LocalTarget(raw=canonical(target))
+    return target
 
 
 def entry_address(scheme: str, pathname: str) -> str:

@@ -3,32 +3,42 @@
 A scheme plugin is an object that satisfies ``Scheme`` under the entry-point group ``plurnk.schemes``,
 its name there being its manifest's. A provider plugin satisfies ``ProviderFactory`` under
 ``plurnk.providers``; its name there is the ``<provider>`` of ``PLURNK_MODEL_<alias>=<provider>/<model>``.
+A preview handler satisfies ``PreviewHandler`` under ``plurnk.mimetypes``; its name there is its mimetype.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, TypeVar, runtime_checkable
 
+from plurnk.content.previews import PreviewHandler
 from plurnk.language.ast import OpName, Statement
+from plurnk.plugins.discovery import CONTRACT_VERSION
 from plurnk.store.database import Store, Tx
 from plurnk.store.log import TurnRef
 from plurnk.wire.notifications import Origin
 from plurnk.wire.results import OpResult
+from plurnk.workers.tasks import Task
 
 if TYPE_CHECKING:
     import httpx
 
-CONTRACT_VERSION = 1
+__all__ = ["CONTRACT_VERSION", "PreviewHandler"]
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChannelSpec:
-    """A channel that a scheme's entries have; ``mimetype`` unless the path says otherwise."""
+    """A channel that a scheme's entries have; ``mimetype`` unless the path says otherwise.
+
+    ``accepts``: what COPY and MOVE may bring, as ``text/plain``, ``image/*`` or ``*/*``.
+    """
 
     mimetype: str = "text/markdown"
+    accepts: tuple[str, ...] = ("*/*",)
     orientation: Literal["head", "tail"] = "head"
 
 
@@ -47,9 +57,83 @@ class Manifest:
     excluded_in_ask: bool = False
     requires_web: bool = False
     requires_interaction: bool = False
+    editable: bool = True
     model_visible: bool = True
     category: str = "notes"
     contract_version: int = CONTRACT_VERSION
+
+
+class Workers(Protocol):
+    """Processes for what may take too long (``plurnk.workers``)."""
+
+    async def ask(self, task: Task[T]) -> T:
+        """Have ``task`` done.
+
+        Raises:
+            PlurnkError: what the task raised; TooLarge when it needed too much memory; 500 when its process crashed.
+
+        Cancelled: whatever was being done for it is over.
+        """
+        ...
+
+
+class Feed(Protocol):
+    """What a stream's work writes into: the channels that the stream was opened with."""
+
+    async def append(self, channel: str, data: bytes) -> None:
+        """Add ``data`` at the end of ``channel``; it is committed when this returns.
+
+        What passes the cap of a channel is left out, and the stream is cancelled and concluded 413.
+
+        Raises:
+            Conflict: the stream has no such channel, or is concluded.
+            OutOfRoom, StoreFailed: nothing of ``data`` was written.
+
+        Cancelled: ``data`` may or may not have been appended, whole.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Conclusion:
+    """How a stream ended (SPEC 4.4): its channels are ``closed`` for 200, ``errored`` for anything else."""
+
+    status: int
+    detail: str | None = None
+
+
+Work: TypeAlias = Callable[[Feed], Awaitable[Conclusion]]
+"""What a stream does, in a task and a cancel scope of its own: write until there is no more, then say how
+it ended. A ``PlurnkError`` that it raises concludes the stream with its status and detail, any other with
+500; cancelled, it must let go of what it holds and raise ``Cancelled`` on."""
+
+
+class Streams(Protocol):
+    """The live streams, each a cancel scope of its own (``plurnk.streams``, SPEC 4.1)."""
+
+    async def open(
+        self, turn: TurnRef, entry_id: int, *, scheme: str, handle: str, channels: Sequence[str], work: Work
+    ) -> int:
+        """Begin a stream into these channels of the entry, and return the id of its subscription.
+
+        The channels are ``active`` from here on; ``handle`` says to people what is being streamed.
+
+        Raises:
+            Malformed: no channel is named.
+            NotFound: the entry is not there, or has no such channel.
+            Conflict: the run has a live stream on the entry, or another stream writes one of the channels.
+            Draining: the daemon is stopping.
+
+        Cancelled: there is no such stream, or it is being ended.
+        """
+        ...
+
+    async def cancel(self, entry_id: int, *, reason: str) -> bool:
+        """End whatever streams of that entry are live; when this returns, they are concluded. False: there is none.
+
+        Cancelled: the streams' end goes on.
+        """
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,13 +144,17 @@ class Call:
     origin: Origin
     statement: Statement
     store: Store
+    workers: Workers
+    streams: Streams
     project_root: str | None
     read_max_chars: int
+    match_timeout_s: float
 
 
 Unit: TypeAlias = Callable[[Tx], OpResult]
 """The effect of an operation on the store. It runs in the transaction that writes the log row, so
-there is never one without the other; raising a ``PlurnkError`` undoes it and becomes the result."""
+there is never one without the other; raising a ``PlurnkError`` undoes it and becomes the result. What
+was undone because a live stream was in its way is run again when that stream has ended."""
 
 Handler: TypeAlias = Callable[[Call], Awaitable[OpResult | Unit]]
 """Does an operation: returns its result, or the unit that makes it.

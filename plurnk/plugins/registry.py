@@ -1,40 +1,14 @@
-"""Finding plugins by entry point; built-ins come in by the same door (SPEC 7.4).
-
-A plugin is imported when it is first asked for, but a clash of names is found when the daemon starts.
-"""
+"""The plugins of the daemon: schemes, providers, and which mimetypes have a preview handler (SPEC 7.4)."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint
 
-from plurnk.errors import Conflict, Unsupported
-from plurnk.plugins.api import CONTRACT_VERSION, ProviderFactory, Scheme
-
-SCHEMES = "plurnk.schemes"
-PROVIDERS = "plurnk.providers"
-
-
-def discover(group: str) -> Mapping[str, EntryPoint]:
-    """The entry points of ``group`` by name, alphabetically.
-
-    Raises:
-        Conflict: two packages offer the same name; the message names both.
-    """
-    found: dict[str, EntryPoint] = {}
-    for point in sorted(entry_points(group=group), key=lambda p: (p.name, _package(p))):
-        other = found.get(point.name)
-        if other is not None:
-            raise Conflict(
-                f"two packages offer the {group} plugin {point.name!r}: {_package(other)} and {_package(point)}"
-            )
-        found[point.name] = point
-    return found
-
-
-def _package(point: EntryPoint) -> str:
-    return point.dist.name if point.dist is not None else point.value
+from plurnk.errors import Unsupported
+from plurnk.plugins.api import ProviderFactory, Scheme
+from plurnk.plugins.discovery import MIMETYPES, PROVIDERS, SCHEMES, check, discover
 
 
 def load_schemes() -> Mapping[str, Scheme]:
@@ -46,19 +20,20 @@ def load_schemes() -> Mapping[str, Scheme]:
     schemes: dict[str, Scheme] = {}
     for name, point in discover(SCHEMES).items():
         scheme: Scheme = point.load()
-        if scheme.manifest.name != name:
-            raise Conflict(f"scheme plugin {name!r} of {_package(point)} says that it is {scheme.manifest.name!r}")
-        _check_version(point, scheme.manifest.contract_version)
+        check(point, version=scheme.manifest.contract_version, identity=scheme.manifest.name)
         schemes[name] = scheme
     return schemes
 
 
-def _check_version(point: EntryPoint, version: int) -> None:
-    if version != CONTRACT_VERSION:
-        raise Conflict(
-            f"plugin {point.name!r} of {_package(point)} has contract version {version};"
-            f" this daemon speaks {CONTRACT_VERSION}"
-        )
+def preview_types() -> frozenset[str]:
+    """The mimetypes that have a handler. None is imported: that is done by a worker, for the first preview.
+
+    A handler that turns out not to be what it promises costs its previews, not the start.
+
+    Raises:
+        Conflict: a clash.
+    """
+    return frozenset(discover(MIMETYPES))
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,5 +56,5 @@ class ProviderPlugins:
         if point is None:
             raise Unsupported(f"no provider {name!r}; there are {', '.join(self.points)}")
         factory: ProviderFactory = point.load()
-        _check_version(point, factory.contract_version)
+        check(point, version=factory.contract_version)
         return factory

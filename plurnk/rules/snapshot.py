@@ -8,7 +8,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from plurnk.content.previews import Preview
 from plurnk.language.ast import OpName
 from plurnk.rules.telemetry import Telemetry
 from plurnk.wire.notifications import Origin
@@ -16,12 +15,12 @@ from plurnk.wire.notifications import Origin
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IndexChannel:
-    """One indexed channel. An empty channel has an empty preview and is then only listed."""
+    """One indexed channel. ``preview`` is shown as it is; with an empty one the channel is only listed."""
 
     name: str
     mimetype: str
     tokens: int
-    preview: Preview
+    preview: str
     is_default: bool = True
     state: Literal["static", "active", "closed", "errored"] = "static"
 

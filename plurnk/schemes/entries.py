@@ -10,12 +10,17 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 
 from plurnk.content import diffs, json_items, lines, mimetypes
+from plurnk.content.globs import has_glob
+from plurnk.content.matching.subject import Subject
 from plurnk.content.tokens import estimate_tokens
 from plurnk.errors import Conflict, Denied, Malformed, NotFound, Unsupported, UnsupportedType
-from plurnk.language.ast import Edit, Find, Hide, LineMarker, OpName, Read, Send, Show, Target, UrlTarget
+from plurnk.language.ast import Edit, Find, Hide, LineMarker, Matcher, OpName, Read, Send, Show, Target, UrlTarget
 from plurnk.language.targets import entry_address, entry_pathname
 from plurnk.plugins.api import Call, ChannelContent, EntryContent, Handler, Manifest, Unit
 from plurnk.schemes import reading, selection
+from plurnk.schemes.matching import having, match_limit, rows
+from plurnk.schemes.selection import Wanted
+from plurnk.schemes.together import read_together
 from plurnk.store import channels, entries
 from plurnk.store.channels import Channel
 from plurnk.store.database import Tx
@@ -34,6 +39,7 @@ class EntryScheme:
 
     def __init__(self, manifest: Manifest, *, reserved: str | None = None) -> None:
         self.manifest = manifest
+        self._name = manifest.name
         self._reserved = reserved
         self.handlers: Mapping[OpName, Handler] = {
             "FIND": self.find,
@@ -50,28 +56,39 @@ class EntryScheme:
         statement = call.statement
         assert isinstance(statement, Find)
         wanted = selection.wanted(self._pathname(statement.target), statement.signal, statement.body)
-
-        def unit(db: Snapshot) -> OpResult:
-            found = selection.select(db, self._session(call.turn), self.manifest.name, wanted)
-            return selection.listing([self._uri(entry.pathname) for entry in found], statement.line_marker)
-
-        return await call.store.read(unit)
+        found = await self._select(call, wanted, statement.target)
+        return selection.listing([self._uri(entry.pathname) for entry in found], statement.line_marker)
 
     async def read(self, call: Call) -> OpResult:
         statement = call.statement
         assert isinstance(statement, Read)
         pathname = self._pathname(statement.target)
         name = self._channel_name(statement.target)
-        tags = frozenset(statement.signal or ())
+        with match_limit(call):
+            if not has_glob(pathname):
+                return await self._read(call, statement, name, call.read_max_chars, pathname)
+            found = await self._select(call, selection.wanted(pathname, statement.signal, None), statement.target)
+            return await read_together(
+                [entry.pathname for entry in found],
+                self._uri,
+                lambda path, max_chars: self._read(call, statement, name, max_chars, path),
+                call.read_max_chars,
+            )
 
-        def unit(db: Snapshot) -> OpResult:
+    async def _read(self, call: Call, statement: Read, name: str, max_chars: int, pathname: str) -> OpResult:
+        tags = frozenset(statement.signal or ())
+        marker, matcher = statement.line_marker, statement.body
+
+        def source(db: Snapshot) -> reading.ChannelSource:
             entry = self._entry(db, call.turn, pathname)
             if not tags <= set(entries.tags(db, entry.id)):
                 raise NotFound(f"{self._uri(pathname)} does not have the tags {', '.join(sorted(tags))}")
-            channel = self._channel(db, entry, name)
-            return reading.read(db, channel, statement.line_marker, statement.body, max_chars=call.read_max_chars)
+            return reading.ChannelSource(db, self._channel(db, entry, name))
 
-        return await call.store.read(unit)
+        if matcher is None:
+            return await call.store.read(lambda db: reading.read(source(db), marker, max_chars=max_chars))
+        subject = await call.store.read(lambda db: reading.subject(source(db), marker, matcher))
+        return reading.rows_result(await rows(call, matcher, subject, max_chars), name)
 
     async def edit(self, call: Call) -> Unit:
         statement = call.statement
@@ -80,16 +97,16 @@ class EntryScheme:
         name = self._channel_name(statement.target)
         self._check_reserved(call.origin, pathname)
         if not pathname:
-            raise Malformed(f"EDIT needs a path after {self.manifest.name}://")
+            raise Malformed(f"EDIT needs a path after {self._name}://")
         return partial(self._edit, call.turn, statement, pathname, name)
 
     def _edit(self, turn: TurnRef, statement: Edit, pathname: str, name: str, tx: Tx) -> OpResult:
         body = statement.body or ""
-        entry = entries.find(tx.db, self._session(turn), self.manifest.name, pathname)
+        entry = entries.find(tx.db, self._session(turn), self._name, pathname)
         if entry is None and name != self.manifest.default_channel:
             raise NotFound(f"{self._uri(pathname)} is not there, so it has no channel {name}")
         if entry is None:
-            entry = entries.create(tx, self._session(turn), self.manifest.name, pathname)
+            entry = entries.create(tx, self._session(turn), self._name, pathname)
             status, old, new = 201, "", body
         else:
             status = 200
@@ -113,47 +130,66 @@ class EntryScheme:
     async def show(self, call: Call) -> Unit:
         statement = call.statement
         assert isinstance(statement, Show)
-        return partial(self._toggle, call.turn, statement, entries.index)
+        return await self._toggle(call, statement, entries.index)
 
     async def hide(self, call: Call) -> Unit:
         statement = call.statement
         assert isinstance(statement, Hide)
         if isinstance(statement.signal, int) and statement.signal != CANCEL:
             raise Malformed(f"HIDE takes tags or 499, not {statement.signal}")
-        return partial(self._toggle, call.turn, statement, entries.archive)
+        return await self._toggle(call, statement, entries.archive)
 
-    def _toggle(self, turn: TurnRef, statement: Show | Hide, change: entries.ChangeIndex, tx: Tx) -> OpResult:
+    async def _toggle(self, call: Call, statement: Show | Hide, change: entries.ChangeIndex) -> Unit:
         """SHOW or HIDE: ``change`` the run's index for what the statement names."""
-        pathname = self._pathname(statement.target)
         tags = statement.signal if isinstance(statement.signal, tuple) else ()
-        wanted = selection.wanted(pathname, tags, statement.body)
-        if wanted.is_one_path and statement.line_marker is None:
-            chosen: Sequence[Entry] = [self._entry(tx.db, turn, pathname)]
-        else:
-            found = selection.select(tx.db, self._session(turn), self.manifest.name, wanted)
-            chosen = selection.page(found, statement.line_marker)
+        wanted = selection.wanted(self._pathname(statement.target), tags, statement.body)
         fragment = statement.target.fragment if isinstance(statement.target, UrlTarget) else None
         name = self._channel_name(statement.target) if fragment else None
-        ids = [c.id for e in chosen for c in channels.of_entry(tx.db, e.id) if name in (None, c.name)]
-        return OpResult(status=200 if change(tx, turn.run_id, ids) else 304, matches=len(chosen))
+        if wanted.is_one_path and statement.line_marker is None:
+            chosen: Sequence[Entry] = [await call.store.read(lambda db: self._entry(db, call.turn, wanted.scope))]
+        else:
+            chosen = selection.page(await self._select(call, wanted, statement.target), statement.line_marker)
+        cancelled = 0
+        if statement.signal == CANCEL:
+            for entry in chosen:
+                cancelled += await call.streams.cancel(entry.id, reason="HIDE[499]")
 
-    async def send(self, call: Call) -> Unit:
+        def unit(tx: Tx) -> OpResult:
+            ids = [c.id for e in chosen for c in channels.of_entry(tx.db, e.id) if name in {None, c.name}]
+            changed = change(tx, call.turn.run_id, ids)
+            return OpResult(status=200 if changed or cancelled else 304, matches=len(chosen))
+
+        return unit
+
+    async def _select(self, call: Call, wanted: Wanted, target: Target | None) -> Sequence[Entry]:
+        """The entries that ``wanted`` names; by content, it is that of the channel that ``target`` names."""
+        found = await call.store.read(lambda db: selection.select(db, self._session(call.turn), self._name, wanted))
+        matcher = wanted.content
+        if matcher is None:
+            return found
+        name = self._channel_name(target)
+        with match_limit(call):
+            return await having(call, matcher, found, lambda db, entry: _subject(db, entry, name, matcher))
+
+    async def send(self, call: Call) -> OpResult | Unit:
         statement = call.statement
         assert isinstance(statement, Send)
         pathname = self._pathname(statement.target)
         fragment = statement.target.fragment if isinstance(statement.target, UrlTarget) else None
         if statement.signal == CANCEL:
-            return partial(self._nothing_live, call.turn, pathname)
+            return await self._cancel(call, pathname)
         if statement.signal != GONE:
-            raise Unsupported(f"{self.manifest.name}:// does not take SEND[{statement.signal}]; 410 deletes an entry")
+            raise Unsupported(f"{self._name}:// does not take SEND[{statement.signal}]; 410 deletes an entry")
         self._check_reserved(call.origin, pathname)
         if fragment is None:
             return partial(self._delete, call.turn, pathname)
         return partial(self._delete_channel, call.turn, pathname, self._channel_name(statement.target))
 
-    def _nothing_live(self, turn: TurnRef, pathname: str, tx: Tx) -> OpResult:
-        self._entry(tx.db, turn, pathname)
-        raise Conflict(f"{self._uri(pathname)} has no live stream")
+    async def _cancel(self, call: Call, pathname: str) -> OpResult:
+        entry = await call.store.read(lambda db: self._entry(db, call.turn, pathname))
+        if not await call.streams.cancel(entry.id, reason="SEND[499]"):
+            raise Conflict(f"{self._uri(pathname)} has no live stream")
+        return OpResult(status=200, entry_id=entry.id)
 
     def _delete(self, turn: TurnRef, pathname: str, tx: Tx) -> OpResult:
         entry = self._entry(tx.db, turn, pathname)
@@ -168,7 +204,7 @@ class EntryScheme:
     # -- COPY and MOVE
 
     def read_entry(self, tx: Tx, turn: TurnRef, pathname: str) -> EntryContent | None:
-        entry = entries.find(tx.db, self._session(turn), self.manifest.name, pathname)
+        entry = entries.find(tx.db, self._session(turn), self._name, pathname)
         if entry is None:
             return None
         return EntryContent(
@@ -182,14 +218,13 @@ class EntryScheme:
     def write_entry(self, tx: Tx, turn: TurnRef, origin: Origin, pathname: str, content: EntryContent) -> int:
         self._check_reserved(origin, pathname)
         if not pathname:
-            raise Malformed(f"a path is needed after {self.manifest.name}://")
-        unknown = sorted(set(content.channels) - set(self.manifest.channels))
-        if unknown:
-            raise UnsupportedType(f"{self.manifest.name}:// has no channel {unknown[0]}")
+            raise Malformed(f"a path is needed after {self._name}://")
+        for name, channel in content.channels.items():
+            self._check_accepted(name, channel.mimetype)
         session_id = self._session(turn)
-        entry = entries.find(tx.db, session_id, self.manifest.name, pathname)
+        entry = entries.find(tx.db, session_id, self._name, pathname)
         if entry is None:
-            entry = entries.create(tx, session_id, self.manifest.name, pathname)
+            entry = entries.create(tx, session_id, self._name, pathname)
         written = [self._write(tx, entry, name, channel.data) for name, channel in content.channels.items()]
         entries.set_tags(tx, entry.id, content.tags)
         entries.index(tx, turn.run_id, [channel.id for channel in written])
@@ -197,7 +232,7 @@ class EntryScheme:
 
     def delete_entry(self, tx: Tx, turn: TurnRef, origin: Origin, pathname: str, channel: str | None) -> None:
         self._check_reserved(origin, pathname)
-        entry = entries.find(tx.db, self._session(turn), self.manifest.name, pathname)
+        entry = entries.find(tx.db, self._session(turn), self._name, pathname)
         if entry is None:
             return
         if channel is None:
@@ -211,20 +246,20 @@ class EntryScheme:
         return turn.session_id if self.manifest.scope == "session" else None
 
     def _uri(self, pathname: str) -> str:
-        return entry_address(self.manifest.name, pathname)
+        return entry_address(self._name, pathname)
 
     def _pathname(self, target: Target | None) -> str:
         if target is None:
-            raise Malformed(f"a target such as {self.manifest.name}://name is needed")
+            raise Malformed(f"a target such as {self._name}://name is needed")
         return entry_pathname(target)
 
     def _channel_name(self, target: Target | None) -> str:
         fragment = target.fragment if isinstance(target, UrlTarget) else None
         name = fragment or self.manifest.default_channel
         if name is None:
-            raise Malformed(f"{self.manifest.name}:// has no default channel; name one of {self._declared()} after #")
+            raise Malformed(f"{self._name}:// has no default channel; name one of {self._declared()} after #")
         if name not in self.manifest.channels:
-            raise Malformed(f"{self.manifest.name}:// has no channel {name}; it has {self._declared()}")
+            raise Malformed(f"{self._name}:// has no channel {name}; it has {self._declared()}")
         return name
 
     def _declared(self) -> str:
@@ -234,8 +269,15 @@ class EntryScheme:
         if origin == "model" and self._reserved is not None and pathname.startswith(self._reserved):
             raise Denied(f"writer 'model' may not write {self._uri(self._reserved)}…")
 
+    def _check_accepted(self, name: str, mimetype: str) -> None:
+        spec = self.manifest.channels.get(name)
+        if spec is None:
+            raise UnsupportedType(f"{self._name}:// has no channel {name}")
+        if not any(mimetypes.fits(mimetype, accepted) for accepted in spec.accepts):
+            raise UnsupportedType(f"{self._name}://#{name} takes {', '.join(spec.accepts)}, not {mimetype}")
+
     def _entry(self, db: Snapshot, turn: TurnRef, pathname: str) -> Entry:
-        entry = entries.find(db, self._session(turn), self.manifest.name, pathname)
+        entry = entries.find(db, self._session(turn), self._name, pathname)
         if entry is None:
             raise NotFound(f"{self._uri(pathname)} is not there")
         return entry
@@ -264,6 +306,11 @@ class EntryScheme:
         entries.touch(tx, entry.id)
         tokens = estimate_tokens(data.decode("utf-8", "replace"))
         return channels.replace(tx.db, channel, data, mimetype=mimetype, tokens=tokens)
+
+
+def _subject(db: Snapshot, entry: Entry, name: str, matcher: Matcher) -> Subject | None:
+    channel = channels.find(db, entry.id, name)
+    return None if channel is None else reading.whole_subject(reading.ChannelSource(db, channel), matcher)
 
 
 def edited(old: str, marker: LineMarker, body: str, mimetype: str) -> str:

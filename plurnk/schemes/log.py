@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from functools import partial
+from collections.abc import Mapping, Sequence
 
-from plurnk.content import lines, mimetypes
+from plurnk.content import mimetypes
 from plurnk.content.canonical import canonical_json
+from plurnk.content.globs import has_glob
+from plurnk.content.matching.subject import Subject
 from plurnk.errors import Malformed, NotFound
-from plurnk.language.ast import Find, Hide, LineMarker, OpName, Read, Show, Target
+from plurnk.language.ast import Find, Hide, Matcher, OpName, Read, Show, Target
 from plurnk.language.targets import entry_pathname
 from plurnk.plugins.api import Call, Handler, Manifest, Unit
-from plurnk.schemes import selection
+from plurnk.schemes import reading, selection
+from plurnk.schemes.matching import having, match_limit
+from plurnk.schemes.matching import rows as found_rows
+from plurnk.schemes.selection import Wanted
+from plurnk.schemes.together import read_together
 from plurnk.store import log as rows
 from plurnk.store.database import Tx
 from plurnk.store.log import TurnRef
@@ -43,32 +48,34 @@ class LogScheme:
     async def find(self, call: Call) -> OpResult:
         statement = call.statement
         assert isinstance(statement, Find)
-        wanted = selection.wanted(_path(statement.target), None, statement.body)
-
-        def unit(db: Snapshot) -> OpResult:
-            paths = [path for _id, path in rows.coordinates(db, call.turn.run_id)]
-            found = selection.matching(paths, wanted)
-            return selection.listing([f"log://{path}" for path in found], statement.line_marker)
-
-        return await call.store.read(unit)
+        found = await _select(call, selection.wanted(_path(statement.target), statement.signal, statement.body))
+        return selection.listing([_address(path) for path, _id in found], statement.line_marker)
 
     async def read(self, call: Call) -> OpResult:
         statement = call.statement
         assert isinstance(statement, Read)
         path = _path(statement.target)
-        row = await call.store.read(lambda db: _row(db, call.turn, path))
-        if row is None:
-            raise NotFound(f"log://{path} is not there")
-        content, mimetype = unwrap(row)
-        return _sliced(content, mimetype, statement.line_marker)
+        with match_limit(call):
+            if not has_glob(path):
+                return await _read(call, statement, call.read_max_chars, path)
+            found = await _select(call, selection.wanted(path, statement.signal, None))
+            return await read_together(
+                [path for path, _id in found],
+                _address,
+                lambda path, max_chars: _read(call, statement, max_chars, path),
+                call.read_max_chars,
+            )
 
     async def show(self, call: Call) -> Unit:
         assert isinstance(call.statement, Show)
-        return partial(_toggle, call.turn, call.statement, hidden=False)
+        return await _toggle(call, call.statement, hidden=False)
 
     async def hide(self, call: Call) -> Unit:
-        assert isinstance(call.statement, Hide)
-        return partial(_toggle, call.turn, call.statement, hidden=True)
+        statement = call.statement
+        assert isinstance(statement, Hide)
+        if isinstance(statement.signal, int):
+            raise Malformed(f"HIDE takes tags here, not {statement.signal}: a log row has no stream")
+        return await _toggle(call, statement, hidden=True)
 
 
 def unwrap(row: LogEntry) -> tuple[str, str]:
@@ -79,41 +86,81 @@ def unwrap(row: LogEntry) -> tuple[str, str]:
     return canonical_json(row.rx), mimetypes.JSON
 
 
+def _address(path: str) -> str:
+    return f"log://{path}"
+
+
 def _path(target: Target | None) -> str:
     if target is None:
         raise Malformed("a target such as log://1/2/3 is needed")
     return entry_pathname(target)
 
 
-def _row(db: Snapshot, turn: TurnRef, path: str) -> LogEntry | None:
+def _row(db: Snapshot, turn: TurnRef, path: str) -> LogEntry:
+    """The row at ``path``.
+
+    Raises:
+        Malformed: that is no row's path.
+        NotFound: there is no such row.
+    """
     parts = path.split("/")
-    if len(parts) not in (3, 4) or not all(part.isdecimal() and len(part) < 10 for part in parts[:3]):
+    if len(parts) not in {3, 4} or not all(part.isdecimal() and len(part) < 10 for part in parts[:3]):
         raise Malformed(f"log://{path} is no row: expected log://LOOP/TURN/OP-NUMBER, such as log://1/2/3")
     row = rows.at(db, turn.run_id, *(int(part) for part in parts[:3]))
-    return None if row is None or (len(parts) == 4 and parts[3] != row.op) else row
+    if row is None or (len(parts) == 4 and parts[3] != row.op):
+        raise NotFound(f"log://{path} is not there")
+    return row
 
 
-def _sliced(content: str, mimetype: str, marker: LineMarker | None) -> OpResult:
-    if marker is None:
-        return OpResult(status=200 if content else 204, content=content, mimetype=mimetype, start_line=1)
-    part = lines.slice_lines(content, marker)
-    return OpResult(status=200 if part.count else 204, content=part.text, mimetype=mimetype, start_line=part.start_line)
+async def _read(call: Call, statement: Read, max_chars: int, path: str) -> OpResult:
+    """READ of one row. Tags are of entries; a row has none."""
+    row = await call.store.read(lambda db: _row(db, call.turn, path))
+    if statement.signal:
+        raise NotFound(f"log://{path} does not have the tags {', '.join(sorted(statement.signal))}")
+    source = _source(row)
+    if statement.body is None:
+        return reading.read(source, statement.line_marker, max_chars=max_chars)
+    subject = reading.subject(source, statement.line_marker, statement.body)
+    return reading.rows_result(await found_rows(call, statement.body, subject, max_chars), None)
 
 
-def _toggle(turn: TurnRef, statement: Show | Hide, tx: Tx, *, hidden: bool) -> OpResult:
+def _source(row: LogEntry) -> reading.MemorySource:
+    content, mimetype = unwrap(row)
+    return reading.MemorySource(content.encode(), mimetype)
+
+
+async def _select(call: Call, wanted: Wanted) -> Sequence[tuple[str, int]]:
+    """The rows that ``wanted`` names, by content too: paths and ids, in log order."""
+    if wanted.tags:
+        return []
+    listed = await call.store.read(lambda db: rows.coordinates(db, call.turn.run_id))
+    by_path = {path: row_id for row_id, path in listed}
+    found = [(path, by_path[path]) for path in selection.matching(list(by_path), wanted)]
+    matcher = wanted.content
+    if matcher is None:
+        return found
+    with match_limit(call):
+        return await having(call, matcher, found, lambda db, row: _subject(db, row[1], matcher))
+
+
+def _subject(db: Snapshot, row_id: int, matcher: Matcher) -> Subject | None:
+    row = rows.get(db, row_id)
+    return None if row is None else reading.whole_subject(_source(row), matcher)
+
+
+async def _toggle(call: Call, statement: Show | Hide, *, hidden: bool) -> Unit:
     path = _path(statement.target)
-    wanted = selection.wanted(path, None, statement.body)
+    tags = statement.signal if isinstance(statement.signal, tuple) else ()
+    wanted = selection.wanted(path, tags, statement.body)
     if wanted.is_one_path and statement.line_marker is None and not path.endswith("/"):
-        row = _row(tx.db, turn, path)
-        if row is None:
-            raise NotFound(f"log://{path} is not there")
-        ids = [row.id]
+        ids = [(await call.store.read(lambda db: _row(db, call.turn, path))).id]
     else:
-        by_path = {found: row_id for row_id, found in rows.coordinates(tx.db, turn.run_id)}
-        chosen = selection.page(selection.matching(list(by_path), wanted), statement.line_marker)
-        ids = [by_path[found] for found in chosen]
-    changed = rows.set_hidden(tx, ids, hidden=hidden)
-    return OpResult(status=200 if changed else 304, matches=len(ids))
+        ids = [row_id for _path, row_id in selection.page(await _select(call, wanted), statement.line_marker)]
+
+    def unit(tx: Tx) -> OpResult:
+        return OpResult(status=200 if rows.set_hidden(tx, ids, hidden=hidden) else 304, matches=len(ids))
+
+    return unit
 
 
 log = LogScheme()

@@ -1,4 +1,4 @@
-"""Which entries a FIND, SHOW or HIDE means: a path prefix or glob, tags, a glob over names (SPEC 2.4)."""
+"""Which resources a FIND, SHOW or HIDE means: a path prefix or glob, tags, a matcher (SPEC 2.4)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from plurnk.content import globs, lines
-from plurnk.errors import Unsupported
 from plurnk.language.ast import GlobMatcher, LineMarker, Matcher
 from plurnk.store import entries
 from plurnk.store.entries import Entry
@@ -19,27 +18,27 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """``scope`` is a glob when it has glob characters, else a prefix; ``tags`` must all be present."""
+    """``scope`` is a glob when it has glob characters, else a prefix; ``tags`` must all be present.
+
+    ``names`` is a glob over paths. ``content`` is a matcher of another dialect, over what is inside.
+    """
 
     scope: str
     tags: frozenset[str]
     names: str | None
+    content: Matcher | None
 
     @property
     def is_one_path(self) -> bool:
         """Nothing but a plain path: SHOW and HIDE then mean exactly that entry."""
-        return not globs.has_glob(self.scope) and not self.tags and self.names is None
+        return not globs.has_glob(self.scope) and not self.tags and self.names is None and self.content is None
 
 
 def wanted(scope: str, tags: Sequence[str] | None, body: Matcher | None) -> Wanted:
-    """Put together what the parts of a statement say.
-
-    Raises:
-        Unsupported: the body is no glob; matching by content is not offered here.
-    """
-    if body is not None and not isinstance(body, GlobMatcher):
-        raise Unsupported(f"entries can be selected by glob, not by {body.__struct_config__.tag}")
-    return Wanted(scope, frozenset(tags or ()), body.raw if body is not None else None)
+    """Put together what the parts of a statement say."""
+    if isinstance(body, GlobMatcher):
+        return Wanted(scope, frozenset(tags or ()), body.raw, None)
+    return Wanted(scope, frozenset(tags or ()), None, body)
 
 
 def matching(pathnames: Sequence[str], wanted: Wanted) -> list[str]:
@@ -55,7 +54,7 @@ def matching(pathnames: Sequence[str], wanted: Wanted) -> list[str]:
 
 
 def select(db: Snapshot, session_id: int | None, scheme: str | None, wanted: Wanted) -> list[Entry]:
-    """The entries that ``wanted`` selects, byte-wise ascending by path."""
+    """The entries that ``wanted`` selects by name and tags, byte-wise ascending by path."""
     listed = {
         entry.pathname: entry for entry in entries.listing(db, session_id, scheme, globs.literal_prefix(wanted.scope))
     }

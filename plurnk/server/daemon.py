@@ -1,6 +1,6 @@
 """The daemon: everything it has, in the order in which it must die (SPEC 6.1, 7.2).
 
-    store ⊃ models ⊃ runs ⊃ peers ⊃ listeners
+    store ⊃ workers ⊃ streams ⊃ models ⊃ runs ⊃ peers ⊃ listeners
 
 What others need dies last. Each is an ``async with``; leaving the innermost begins the end.
 """
@@ -27,7 +27,7 @@ from plurnk.engine.limits import Limits
 from plurnk.engine.models import open_models
 from plurnk.engine.packets import Papers
 from plurnk.errors import Malformed, PlurnkError
-from plurnk.plugins.registry import ProviderPlugins, load_schemes
+from plurnk.plugins.registry import ProviderPlugins, load_schemes, preview_types
 from plurnk.server.access import Gate, Rules, load_token
 from plurnk.server.attachment import Attachment, Client
 from plurnk.server.handlers import HANDLERS
@@ -47,6 +47,8 @@ from plurnk.server.peer import Peer
 from plurnk.server.websocket import CloseCode
 from plurnk.store.clock import utc_now
 from plurnk.store.database import Durability, open_store
+from plurnk.streams.live import open_streams
+from plurnk.workers.pool import TASK_LIMIT_S, open_workers
 
 logger = logging.getLogger(__name__)
 
@@ -126,7 +128,7 @@ async def run(settings: Settings, *, ready: Callable[[str], object], stop: trio.
     """
     bus = Bus()
     limits = _limits(settings)
-    schemes = load_schemes()
+    schemes, providers, handled = load_schemes(), ProviderPlugins(), preview_types()
     papers = Papers(resources.language_card(), _persona(settings))
     async with (
         open_store(
@@ -137,8 +139,20 @@ async def run(settings: Settings, *, ready: Callable[[str], object], stop: trio.
             durability=cast("Durability", settings.durability),
             events_keep=settings.events_keep,
         ) as store,
-        open_models(settings.env, ProviderPlugins()) as models,
-        open_engine(store, bus, models, schemes, papers, limits=limits) as engine,
+        open_workers(task_limit_s=max(TASK_LIMIT_S, 2 * limits.match_timeout_s)) as workers,
+        open_streams(store) as streams,
+        open_models(settings.env, providers) as models,
+        open_engine(
+            store,
+            bus,
+            models,
+            schemes,
+            papers,
+            streams=streams,
+            workers=workers,
+            preview_types=handled,
+            limits=limits,
+        ) as engine,
         trio.open_nursery() as peers,
     ):
         gate = Gate(_rules(settings), max_message_bytes=settings.max_message_bytes)
@@ -180,6 +194,7 @@ def _limits(settings: Settings) -> Limits:
         fetch_timeout_s=settings.fetch_timeout_s,
         read_max_chars=settings.read_max_chars,
         preview_chars=settings.preview_chars,
+        match_timeout_s=settings.match_timeout_s,
         reasoning_tokens=settings.reason_tokens,
     )
 

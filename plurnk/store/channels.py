@@ -11,7 +11,8 @@ from typing import Any, Literal
 
 import apsw
 
-from plurnk.errors import TooLarge
+from plurnk.content.lines import whole_lines
+from plurnk.errors import Conflict, TooLarge
 from plurnk.store.query import query
 
 ChannelState = Literal["static", "active", "closed", "errored"]
@@ -19,6 +20,14 @@ ChannelState = Literal["static", "active", "closed", "errored"]
 CHANNEL_CAP_BYTES: int = 100 * 1024 * 1024
 CHUNK_BYTES: int = 64 * 1024
 """Largest chunk row: 64 KiB rows append fastest (273 MB/s measured) and bound what a line read loads."""
+
+
+class BeingWritten(Conflict):
+    """A live stream writes what is to be deleted; it has to be cancelled first (SPEC 2.4)."""
+
+    def __init__(self, entry_id: int) -> None:
+        super().__init__("a live stream writes it")
+        self.entry_id = entry_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,15 +73,26 @@ def find(db: apsw.Connection, entry_id: int, name: str) -> Channel | None:
 
 def create(db: apsw.Connection, entry_id: int, name: str, mimetype: str, state: ChannelState = "static") -> Channel:
     """Make an empty channel."""
+    # SQLite gives the id of a deleted channel again; with generations that begin anywhere, the two name some
+    # content for ever.
     row = query(
         db,
-        f"INSERT INTO entry_channels (entry_id, name, mimetype, state) VALUES (?, ?, ?, ?) RETURNING {_COLUMNS}",
+        "INSERT INTO entry_channels (entry_id, name, mimetype, state, generation)"
+        f" VALUES (?, ?, ?, ?, random() & 0xffffffffff) RETURNING {_COLUMNS}",
         (entry_id, name, mimetype, state),
     )
     return _channel(row[0])
 
 
 def delete(db: apsw.Connection, channel_id: int) -> None:
+    """Remove the channel with its content.
+
+    Raises:
+        BeingWritten: a stream is live on it.
+    """
+    live = query(db, "SELECT entry_id FROM entry_channels WHERE id = ? AND state = 'active'", (channel_id,))
+    if live:
+        raise BeingWritten(live[0][0])
     db.execute("DELETE FROM entry_channels WHERE id = ?", (channel_id,))
 
 
@@ -150,10 +170,7 @@ def read_lines(db: apsw.Connection, channel: Channel, first: int, last: int, max
     if end - start <= max_bytes:
         return read_bytes(db, channel, start, end - start), last, True
     data = read_bytes(db, channel, start, max_bytes)
-    cut = data.rfind(b"\n") + 1
-    if cut == 0:
-        return data, first, False
-    return data[:cut], first + data.count(b"\n", 0, cut) - 1, False
+    return *whole_lines(data, first), False
 
 
 def line_start(db: apsw.Connection, channel: Channel, line: int) -> int:

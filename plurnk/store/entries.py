@@ -10,7 +10,7 @@ import apsw
 import msgspec
 
 from plurnk.store import channels
-from plurnk.store.channels import Channel
+from plurnk.store.channels import BeingWritten, Channel
 from plurnk.store.database import Tx
 from plurnk.store.query import query
 
@@ -65,7 +65,13 @@ def touch(tx: Tx, entry_id: int) -> None:
 
 
 def delete(tx: Tx, entry_id: int) -> None:
-    """Remove the entry with its channels, tags and visibility."""
+    """Remove the entry with its channels, tags and visibility.
+
+    Raises:
+        BeingWritten: a stream is live on one of its channels.
+    """
+    if query(tx.db, "SELECT 1 FROM entry_channels WHERE entry_id = ? AND state = 'active'", (entry_id,)):
+        raise BeingWritten(entry_id)
     tx.db.execute("DELETE FROM entries WHERE id = ?", (entry_id,))
 
 

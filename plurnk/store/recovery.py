@@ -7,18 +7,19 @@ from dataclasses import dataclass
 import msgspec
 
 from plurnk.rules.telemetry import Interrupted
-from plurnk.store import loops
+from plurnk.store import loops, subscriptions
 from plurnk.store.database import Tx
 from plurnk.store.query import query
 
 
 @dataclass(frozen=True, slots=True)
 class Recovered:
-    """``runs``: those with work to drive; ``turns`` and ``loops``: how many were cut off."""
+    """``runs``: those with work to drive; ``turns``, ``loops`` and ``streams``: how many were cut off."""
 
     runs: tuple[int, ...]
     turns: int
     loops: int
+    streams: int
 
 
 _INTERRUPTED = msgspec.json.encode([Interrupted()]).decode()
@@ -27,11 +28,13 @@ _INTERRUPTED = msgspec.json.encode([Interrupted()]).decode()
 def recover(tx: Tx, *, resume: bool) -> Recovered:
     """Close what a daemon that was killed left open. Run once, before anybody can ask for anything.
 
-    Turns without an end become 500 ``interrupted``, and the next turn of their loop is told. Client
-    loops end 200, for their clients are gone. Model loops stay as they are when ``resume``, else they
-    end 499 ``interrupted``; queued loops are kept either way.
+    Streams become 500 ``daemon_restart``, their bytes kept. Turns without an end become 500
+    ``interrupted``, and the next turn of their loop is told. Client loops end 200, for their clients are
+    gone. Model loops stay as they are when ``resume``, else they end 499 ``interrupted``; queued loops
+    are kept either way.
     """
     db = tx.db
+    streams = subscriptions.close_all(tx, detail="daemon_restart")
     db.execute(
         "UPDATE turns SET status = 500, reason = 'interrupted', ended_at = ?, telemetry = ? WHERE ended_at IS NULL",
         (tx.now, _INTERRUPTED),
@@ -43,4 +46,4 @@ def recover(tx: Tx, *, resume: bool) -> Recovered:
             loops.end(tx, int(loop_id), loops.DONE, None)
         elif not resume:
             loops.end(tx, int(loop_id), loops.ENDED_EARLY, "interrupted")
-    return Recovered(tuple(loops.runs_with_work(db)), turns, len(running))
+    return Recovered(tuple(loops.runs_with_work(db)), turns, len(running), streams)

@@ -13,20 +13,6 @@ from tests.support import source
 # fails below.
 PROMISED_LATER: Final = frozenset(
     {
-        "2.3-exec-edit-405",
-        "2.3-file-scheme-never-shown",
-        "2.4-delete-cancels-stream",
-        "2.4-find-content-dialects",
-        "2.4-hide-499-cancels",
-        "2.4-hide-keeps-stream",
-        "2.4-read-glob",
-        "2.6-jsonpath",
-        "2.6-no-xxe",
-        "2.6-redos-408",
-        "2.6-regex-rows",
-        "2.6-xpath",
-        "2.8-preview-fallback",
-        "2.8-preview-is-render-time",
         "3.1-inject-never-client-loop",
         "3.2-forced-end-kills-streams",
         "3.2-graceful-end-keeps-streams",
@@ -42,8 +28,6 @@ PROMISED_LATER: Final = frozenset(
         "3.7-wake-inherits",
         "3.7-yolo-accepts",
         "3.8-retry-then-500",
-        "4.1-close-idempotent",
-        "4.1-one-scope-per-subscription",
         "4.2-cwd-inside-root",
         "4.2-edited-command-runs",
         "4.2-exec-address-in-result",
@@ -94,7 +78,6 @@ PROMISED_LATER: Final = frozenset(
         "5.3-table",
         "7.2-no-orphans",
         "7.4-asyncio-plugin",
-        "7.4-collision-stops",
         "7.4-discovery",
     }
 )

@@ -11,20 +11,27 @@ from typing import cast
 import trio
 
 from plurnk.engine.bus import Bus, Event
+from plurnk.engine.clients import ClientLoop
 from plurnk.engine.engine import Engine, open_engine
 from plurnk.engine.limits import Limits
 from plurnk.engine.models import Models
 from plurnk.engine.packets import Papers
 from plurnk.errors import UpstreamFailed
-from plurnk.plugins.api import Completion, Delta, GenerateRequest, ProviderSettings, Scheme, Usage
+from plurnk.language.ast import StatementItem
+from plurnk.language.parser import parse
+from plurnk.plugins.api import Completion, Delta, GenerateRequest, ProviderSettings, Scheme, Usage, Workers
 from plurnk.plugins.registry import ProviderPlugins
+from plurnk.schemes.exec import exec_
 from plurnk.schemes.log import log
 from plurnk.schemes.notes import known, plurnk, skill, unknown
 from plurnk.store.sessions import Run, Session
+from plurnk.streams.live import open_streams
 from plurnk.wire.notifications import Notification
+from plurnk.wire.results import OpResult
 from tests.support.stores import new_session, opened
+from tests.support.workers import InlineWorkers
 
-SCHEMES: dict[str, Scheme] = {s.manifest.name: s for s in (known, unknown, skill, plurnk, log)}
+SCHEMES: dict[str, Scheme] = {s.manifest.name: s for s in (known, unknown, skill, plurnk, log, exec_)}
 
 Say = Callable[[int, GenerateRequest], Awaitable[str]]
 """Given the number of the call, from 1, and the request: what the model answers."""
@@ -112,16 +119,43 @@ class Bench:
 
 @asynccontextmanager
 async def engine_with(
-    path: Path, say: Say | Sequence[str], *, limits: Limits | None = None, context_size: int | None = None
+    path: Path,
+    say: Say | Sequence[str],
+    *,
+    limits: Limits | None = None,
+    context_size: int | None = None,
+    workers: Workers | None = None,
+    preview_types: frozenset[str] = frozenset(),
 ) -> AsyncIterator[Bench]:
     """Open an engine on the database at ``path``; a second time on the same path it finds the same session."""
     model, bus, ear = FakeModel(say, context_size), Bus(), Ear()
     limits = limits or Limits()
-    async with opened(path, bus.publish) as store:
+    async with opened(path, bus.publish) as store, open_streams(store) as streams:
         env = {"PLURNK_MODEL": "fake", "PLURNK_MODEL_fake": "fake/fake", "PLURNK_MODEL_other": "fake/other"}
         models = Models(env, cast("ProviderPlugins", Plugins(model)))
         papers = Papers("the card", "the persona")
-        async with open_engine(store, bus, models, SCHEMES, papers, limits=limits) as engine:
+        async with open_engine(
+            store,
+            bus,
+            models,
+            SCHEMES,
+            papers,
+            streams=streams,
+            workers=workers or InlineWorkers(),
+            preview_types=preview_types,
+            limits=limits,
+        ) as engine:
             session, run = await new_session(store)
             bus.join(ear, session.id)
             yield Bench(engine, session, run, ear, model)
+
+
+async def do(bench: Bench, text: str) -> list[OpResult]:
+    """The results of the statements in ``text``, done by a client."""
+    parsed = parse(text)
+    statements = [item.statement for item in parsed.items if isinstance(item, StatementItem)]
+    assert not [item for item in parsed.items if item.__struct_config__.tag == "error"], text
+    client = ClientLoop(bench.engine, bench.run.id)
+    results, _turn_id = await client.run(statements)
+    await client.close()
+    return results

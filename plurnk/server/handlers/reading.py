@@ -8,8 +8,8 @@ from collections.abc import Mapping
 import msgspec
 
 from plurnk.errors import NotFound
-from plurnk.language.ast import LocalTarget
-from plurnk.language.targets import canonical, entry_pathname, parse_target
+from plurnk.language.ast import LocalTarget, Read
+from plurnk.language.targets import canonical, check_file_targets, entry_pathname, localized, parse_target
 from plurnk.rules.packet import Packet, render_system, render_user
 from plurnk.server.attachment import Client, Place
 from plurnk.server.methods import Handler
@@ -24,7 +24,10 @@ MAX_BYTES: int = 1024 * 1024
 
 async def entry(client: Client, asked: params.EntryReadParams) -> answers.EntryReadResult:
     place = await client.state.place()
-    target = parse_target(asked.target)
+    read = Read(target=parse_target(asked.target))
+    check_file_targets(read)
+    target = localized(read).target
+    assert target is not None
     scheme = None if isinstance(target, LocalTarget) else target.scheme
     pathname = entry_pathname(target)
     wanted = asked.channel or (None if isinstance(target, LocalTarget) else target.fragment)

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 import trio
 
 import plurnk
-from plurnk.plugins.registry import PROVIDERS
-from plurnk.plugins.registry import discover as discover_plugins
+from plurnk.plugins.discovery import MIMETYPES, PROVIDERS
+from plurnk.plugins.discovery import discover as discover_plugins
 from plurnk.server.attachment import Client
 from plurnk.server.methods import Handler
 from plurnk.store import sessions
@@ -30,7 +30,7 @@ async def discover(client: Client, _asked: params.NoParams) -> answers.DiscoverR
         capabilities=answers.Capabilities(
             providers=tuple(await trio.to_thread.run_sync(discover_plugins, PROVIDERS)),
             schemes=tuple(client.state.engine.schemes),
-            mimetypes=(),
+            mimetypes=tuple(await trio.to_thread.run_sync(discover_plugins, MIMETYPES)),
             executors=(),
             sandbox=None,
         ),

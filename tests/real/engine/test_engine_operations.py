@@ -22,19 +22,8 @@ from plurnk.store.loops import Submission
 from plurnk.wire.notifications import LoopStarted
 from plurnk.wire.params import LoopFlags
 from plurnk.wire.results import OpResult
-from tests.support.engines import SCHEMES, Bench, engine_with
+from tests.support.engines import SCHEMES, Bench, do, engine_with
 from tests.support.stores import new_session
-
-
-async def do(bench: Bench, text: str) -> list[OpResult]:
-    """The results of the statements in ``text``, done by a client."""
-    parsed = parse(text)
-    statements = [item.statement for item in parsed.items if isinstance(item, StatementItem)]
-    assert not [item for item in parsed.items if item.__struct_config__.tag == "error"], text
-    client = ClientLoop(bench.engine, bench.run.id)
-    results, _turn_id = await client.run(statements)
-    await client.close()
-    return results
 
 
 def brief(result: OpResult) -> tuple[Any, ...]:
@@ -267,6 +256,24 @@ async def test_a_channel_that_the_destination_does_not_have_is_415(tmp_path: Pat
         # Left and right do not fit into a body; one of them alone does.
         assert [r.status for r in results] == [201, 200, 415, 201, 200, 201, 200]
         assert [results[4].content, results[6].content] == ["r", "r"]
+
+
+@pytest.mark.spec("2.4-copy-statuses")
+async def test_a_type_that_the_destinations_channel_does_not_accept_is_415(tmp_path: Path) -> None:
+    plain = EntryScheme(
+        Manifest(
+            name="plain",
+            channels={"body": ChannelSpec(mimetype="text/plain", accepts=("text/*",))},
+            default_channel="body",
+            writable_by=frozenset({"client"}),
+        )
+    )
+    async with engine_with(tmp_path / "p.db", ()) as bench:
+        bench.engine.dispatcher._schemes = {**SCHEMES, "plain": plain}
+        await do(bench, SETUP)
+        refused, taken = await do(bench, "<<COPY(known://j.json):plain://j:COPY <<MOVE(known://a):plain://a:MOVE")
+        assert (refused.status, refused.error) == (415, "plain://#body takes text/*, not application/json")
+        assert taken.status == 201
 
 
 @pytest.mark.spec("2.4-move-atomic")

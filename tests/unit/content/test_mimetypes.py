@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from plurnk.content.mimetypes import is_json, is_line_addressed, is_markup, is_text, mimetype_of
+from plurnk.content.mimetypes import fits, is_json, is_line_addressed, is_markup, is_text, mimetype_of
 
 
 @pytest.mark.spec("2.3-mimetype-by-path")
@@ -90,3 +90,18 @@ def test_other_types_are_text_when_their_bytes_are(content: bytes, complete: boo
 def test_families(mimetype: str, json: bool, markup: bool) -> None:
     assert (is_json(mimetype), is_markup(mimetype)) == (json, markup)
     assert is_line_addressed(mimetype) is not (json or markup)
+
+
+@pytest.mark.parametrize(
+    ("mimetype", "pattern", "does"),
+    [
+        ("text/plain", "*/*", True),
+        ("text/plain; charset=utf-8", "text/plain", True),
+        ("text/plain", "text/*", True),
+        ("text/markdown", "text/plain", False),
+        ("image/png", "text/*", False),
+        ("application/json", "*/json", True),
+    ],
+)
+def test_a_type_fits_a_pattern(mimetype: str, pattern: str, does: bool) -> None:
+    assert fits(mimetype, pattern) is does

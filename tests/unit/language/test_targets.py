@@ -6,7 +6,8 @@ import pytest
 
 from plurnk.errors import Malformed
 from plurnk.language import AUTHORITY_SCHEMES, LocalTarget, UrlTarget, canonical, entry_pathname, parse_target
-from plurnk.language.targets import entry_address
+from plurnk.language.ast import Copy, Edit, Move, Read, Send
+from plurnk.language.targets import check_file_targets, entry_address, localized
 
 
 @pytest.mark.parametrize(
@@ -228,3 +229,47 @@ def test_a_canonical_spelling_names_the_same_entry(pathname: str) -> None:
     again = parse_target(spelling)
     assert entry_pathname(again) == pathname
     assert canonical(again) == spelling
+
+
+@pytest.mark.parametrize(
+    ("target", "bare"),
+    [
+        ("file:///a/b.md", "a/b.md"),
+        ("FILE://a/b.md", "a/b.md"),
+        ("file:////etc/x", "/etc/x"),
+        ("file:///a%20b%23c.md#body", "a b#c.md"),
+        ("file:///a.md?x=1#", "a.md"),
+        ("file://../x", "../x"),
+        ("a/b.md", "a/b.md"),
+    ],
+)
+def test_a_file_is_the_same_target_however_it_is_spelled(target: str, bare: str) -> None:
+    statement = Read(target=parse_target(target))
+    check_file_targets(statement)
+    assert localized(statement) == Read(target=LocalTarget(raw=bare))
+
+
+def test_both_ends_of_a_transfer_are_localized_and_nothing_else_is() -> None:
+    known, file = parse_target("known://a#body"), parse_target("file:///a")
+    local = LocalTarget(raw="a")
+    assert localized(Copy(target=known, body=file)) == Copy(target=known, body=local)
+    assert localized(Move(target=file, body=known)) == Move(target=local, body=known)
+    assert localized(Move(target=file)) == Move(target=local)
+    untouched = Edit(target=known, body="file:///a")
+    assert localized(untouched) == untouched
+    assert localized(Send(signal=200)) == Send(signal=200)
+
+
+@pytest.mark.parametrize(
+    ("target", "detail"),
+    [
+        ("file:///a.md#stdout", "a.md has one channel, body; it has no 'stdout'"),
+        ("file:///a%FFb", "expected UTF-8 in the escapes of a%FFb"),
+    ],
+)
+def test_a_file_target_that_means_nothing_is_refused_without_its_scheme(target: str, detail: str) -> None:
+    for statement in (Read(target=parse_target(target)), Copy(target=LocalTarget(raw="a"), body=parse_target(target))):
+        with pytest.raises(Malformed) as caught:
+            check_file_targets(statement)
+        assert caught.value.detail == detail
+        assert "file:" not in str(localized(statement))

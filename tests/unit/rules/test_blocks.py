@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from plurnk.content.previews import Preview
 from plurnk.rules.blocks import render_index_entry, render_log_row
 from plurnk.rules.snapshot import IndexChannel, IndexEntry, LogRow
 
@@ -20,16 +19,16 @@ def test_an_index_entry_has_a_meta_line_and_a_block_for_each_channel_that_is_not
                 mimetype="text/plain",
                 tokens=7,
                 state="active",
-                preview=Preview(text="nine\n\n", first_line=9, before="… 8 lines before"),
+                preview="… 8 lines before\n9:\tnine\n10:\t",
             ),
-            IndexChannel(name="stderr", mimetype="text/plain", tokens=0, preview=Preview(), is_default=False),
+            IndexChannel(name="stderr", mimetype="text/plain", tokens=0, preview="", is_default=False),
             IndexChannel(
                 name="report",
                 mimetype="application/json",
                 tokens=3,
                 state="closed",
                 is_default=False,
-                preview=Preview(text='{"a":\n1', numbered=False, after="… 2 more lines"),
+                preview='{"a":\n1\n… 2 more lines',
             ),
         ),
     )
@@ -52,7 +51,7 @@ def test_an_index_entry_has_a_meta_line_and_a_block_for_each_channel_that_is_not
 
 
 def test_a_file_is_shown_by_its_bare_path() -> None:
-    channel = IndexChannel(name="body", mimetype="text/x-python", tokens=1, preview=Preview(text="pass"))
+    channel = IndexChannel(name="body", mimetype="text/x-python", tokens=1, preview="1:\tpass")
     assert render_index_entry(IndexEntry(path="src/a.py", channels=(channel,))) == (
         '* {"channels":{"body":{"mimetype":"text/x-python","tokens":1}},"path":"src/a.py"}\n'
         "<<src/a.py:\n"

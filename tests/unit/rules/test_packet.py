@@ -7,7 +7,6 @@ from dataclasses import replace
 import msgspec
 import pytest
 
-from plurnk.content.previews import Preview
 from plurnk.content.tokens import estimate_tokens
 from plurnk.language.ast import Send, SendBody
 from plurnk.rules.blocks import render_log_row
@@ -53,7 +52,7 @@ SECOND = replace(
     index=(
         IndexEntry(
             path="known://notes",
-            channels=(IndexChannel(name="body", mimetype="text/markdown", tokens=2, preview=Preview(text="one\ntwo")),),
+            channels=(IndexChannel(name="body", mimetype="text/markdown", tokens=2, preview="1:\tone\n2:\ttwo"),),
         ),
     ),
     log=(render_log_row(PROMPT_ROW), render_log_row(READ_ROW)),

@@ -1,0 +1,83 @@
+"""A stream is cancelled at every step of its task, and each of its writes fails in turn."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+import trio
+
+from plurnk.plugins.api import Conclusion
+from plurnk.store import subscriptions
+from plurnk.store.database import StoreFailed
+from plurnk.streams import live
+from tests.support.faults import AtStep, FailingWrites
+from tests.support.streams import Basin, Tap, basin
+
+
+async def at_every_step(tmp_path: Path, attempt: Callable[[Basin, int], Awaitable[bool]], *, at_least: int) -> None:
+    """Run ``attempt`` for the 1st, 2nd, … step until it says that the fault no longer struck."""
+    for number in itertools.count(1):
+        async with basin(tmp_path / f"{number}.db") as at:
+            happened = await attempt(at, number)
+            assert at.streams._live == set()
+            assert await at.store.read(subscriptions.all_open) == []
+        if not happened:
+            assert number > at_least
+            return
+
+
+async def over(at: Basin) -> None:
+    with trio.fail_after(5):
+        for stream in list(at.streams._live):
+            await stream.concluded.wait()
+
+
+@pytest.mark.spec("4.1-close-idempotent", "4.1-one-scope-per-subscription")
+async def test_a_stream_cancelled_at_any_step_of_its_task_is_concluded_once(tmp_path: Path) -> None:
+    async def attempt(at: Basin, number: int) -> bool:
+        entry_id = await at.entry()
+
+        def cancel() -> None:
+            for stream in at.streams._live:
+                stream.end_with(Conclusion(status=499, detail="the test says so"))
+
+        fault = AtStep(number, lambda task: task.name.endswith("Streams._run"), cancel)
+        trio.lowlevel.add_instrument(fault)
+        tap = Tap(lines=2)
+        await at.open(entry_id, tap)
+        await over(at)
+        trio.lowlevel.remove_instrument(fault)
+        ((status, reason),) = await at.closes(entry_id)
+        assert (status, reason) in {(200, None), (499, "the test says so")}
+        state, data = await at.content(entry_id)
+        assert state == ("closed" if status == 200 else "errored")
+        assert data in {tap.text(), tap.text() + f"line {tap.written + 1}\n".encode()}
+        return fault.happened
+
+    await at_every_step(tmp_path, attempt, at_least=4)
+
+
+@pytest.mark.spec("7.1-disk-full")
+async def test_whichever_write_fails_a_stream_ends_with_it_and_is_concluded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(live, "RETRY_S", 0)
+    seen: list[tuple[int | None, str | None]] = []
+
+    async def attempt(at: Basin, number: int) -> bool:
+        entry_id = await at.entry()
+        fault = FailingWrites(at.store, number)
+        with suppress(StoreFailed):
+            await at.open(entry_id, Tap(lines=2))
+        await over(at)
+        seen.extend(await at.closes(entry_id))
+        return fault.happened
+
+    await at_every_step(tmp_path, attempt, at_least=4)
+    failed = (500, "database error: disk I/O error")
+    # The opening failed: no row. Either line: that is how it ended. The conclusion: it was written again.
+    assert seen == [failed, failed, (200, None), (200, None)]

@@ -1,0 +1,35 @@
+"""What the system knows of processes and open files."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+
+def children() -> list[int]:
+    """The pids of this process's children, ended ones that nobody has waited for included."""
+    pids = map(int, filter(str.isdigit, os.listdir("/proc")))  # noqa: PTH208 – names are all that is wanted
+    return sorted(pid for pid in pids if _stat(pid)[1:] == [str(os.getpid())])
+
+
+def is_ended(pid: int) -> bool:
+    """Whether a child has ended, be it that nobody has waited for it."""
+    return _stat(pid)[:1] in ([], ["Z"])
+
+
+def _stat(pid: int) -> list[str]:
+    """State and parent; nothing when there is no such process."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text("utf-8")
+    except (FileNotFoundError, ProcessLookupError):
+        return []
+    # They come after the name, which is in brackets and may hold anything.
+    return stat.rpartition(")")[2].split()[:2]
+
+
+def is_there(pid: int) -> bool:
+    return Path(f"/proc/{pid}").exists()
+
+
+def open_files() -> int:
+    return len(os.listdir("/proc/self/fd"))  # noqa: PTH208 – the listing itself has one open
