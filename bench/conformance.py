@@ -16,7 +16,8 @@ from typing import Any, Final
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from plurnk.content.matching import Subject, match_rows
+from plurnk.content.matching import Subject
+from plurnk.content.matching.evaluation import match_rows
 from plurnk.errors import Malformed, PlurnkError
 from plurnk.language.ast import JsonpathMatcher
 from plurnk.language.matchers import parse_matcher

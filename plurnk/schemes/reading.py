@@ -161,7 +161,7 @@ def rows_result(found: Rows | None, channel: str | None) -> OpResult:
     if found is None or not found.count:
         return OpResult(status=204, content="", mimetype=mimetypes.JSON, channel=channel, matches=0)
     return OpResult(
-        status=200 if found.next_line is None else 206,
+        status=200 if found.complete else 206,
         content=found.text,
         mimetype=mimetypes.JSON,
         channel=channel,

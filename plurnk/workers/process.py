@@ -14,7 +14,7 @@ from typing import Any, BinaryIO, Final
 
 import msgspec
 
-from plurnk.content.matching import has_match, match_rows
+from plurnk.content.matching.evaluation import has_match, match_rows
 from plurnk.errors import PlurnkError, TooLarge
 from plurnk.workers.tasks import (
     ERRORS,

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from plurnk.content.matching import Subject, has_match, match_rows
+from plurnk.content.matching import Subject
+from plurnk.content.matching.evaluation import has_match, match_rows
 from plurnk.errors import PlurnkError
 from plurnk.language.ast import LineMarker, Matcher
 from plurnk.language.matchers import parse_matcher

@@ -6,7 +6,8 @@ import json
 import re
 from typing import Any
 
-from plurnk.content.matching import Rows, Subject, match_rows, needs_whole
+from plurnk.content.matching import Rows, Subject, needs_whole
+from plurnk.content.matching.evaluation import match_rows
 from plurnk.language.ast import LineMarker
 from plurnk.language.matchers import parse_matcher
 

@@ -180,7 +180,7 @@ class _RootReached(Exception):
 def _refuse_entities(data: bytes) -> None:
     """Read the prolog, in which alone entities can be declared, with a parser that expands none.
 
-    libxml2 will not do for this: whatever its options are, it expands what stands in attributes.
+    libxml2 will not do for this: it takes in the declarations whatever its options are.
 
     Raises:
         Unreadable: an entity is declared, a parameter entity is used, or the prolog is broken.

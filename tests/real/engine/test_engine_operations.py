@@ -276,6 +276,21 @@ async def test_a_type_that_the_destinations_channel_does_not_accept_is_415(tmp_p
         assert taken.status == 201
 
 
+@pytest.mark.spec("2.2-cap-413")
+async def test_an_edit_over_the_cap_is_413_and_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with engine_with(tmp_path / "p.db", ()) as bench:
+        await do(bench, SETUP)
+        monkeypatch.setattr(channels, "CHANNEL_CAP_BYTES", 20)
+        over, longer, new, fits, unchanged = await do(
+            bench,
+            "<<EDIT(known://a):123456789 123456789 1:EDIT <<EDIT(known://a)<-1>:1234567:EDIT"
+            " <<EDIT(known://new):123456789 123456789 1:EDIT <<EDIT(known://a)<-1>:123456:EDIT <<READ(known://new)::READ",
+        )
+        assert [r.status for r in (over, longer, new, fits, unchanged)] == [413, 413, 413, 200, 404]
+        (read,) = await do(bench, "<<READ(known://a)::READ")
+        assert read.content == "one\ntwo\nthree\n123456"
+
+
 @pytest.mark.spec("2.4-move-atomic")
 async def test_a_move_that_fails_half_way_has_not_happened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async with engine_with(tmp_path / "p.db", ()) as bench:

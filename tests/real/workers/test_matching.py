@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import trio
 
-from plurnk.content.matching import Rows, Subject, match_rows
+from plurnk.content.matching import Rows, Subject
+from plurnk.content.matching.evaluation import match_rows
 from plurnk.errors import TookTooLong, TooLarge, UnsupportedType
 from plurnk.language.ast import JsonpathMatcher, Matcher, RegexMatcher, XpathMatcher
 from plurnk.workers import pool as pools

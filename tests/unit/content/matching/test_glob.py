@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from plurnk.content.matching import has_match
+from plurnk.content.matching.evaluation import has_match
 from plurnk.language.matchers import parse_matcher
 from tests.support.matching import rows, run, subject
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from plurnk.content.matching import has_match, match_rows
+from plurnk.content.matching.evaluation import has_match, match_rows
 from plurnk.errors import Malformed, NoSuchRange, PlurnkError, Unreadable, UnsupportedType
 from plurnk.language.ast import JsonpathMatcher
 from plurnk.language.matchers import parse_matcher

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from plurnk.content.matching import has_match
+from plurnk.content.matching.evaluation import has_match
 from plurnk.content.matching.markup import _LINE_LIMIT
 from plurnk.errors import Malformed, NoSuchRange, PlurnkError, Unreadable, UnsupportedType
 from plurnk.language.matchers import parse_matcher
