@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias, TypeVar
 
 import msgspec
 
-from plurnk.content.lines import Insertion, Slice, resolve
+from plurnk.content.lines import BYTE_ORDER_MARK, Insertion, Slice, resolve
 from plurnk.errors import Malformed
 
 if TYPE_CHECKING:
@@ -51,7 +51,8 @@ def edit_items(content: str, marker: LineMarker, body: str) -> str:
 
     ``body`` brings no item when it is empty, its elements when it is an array, else one. In an object
     a pair of ``body`` replaces a pair of the same name wherever that stood. Empty ``content`` has no
-    items and no kind: ``body`` becomes the content. The result ends with a newline iff ``content`` did.
+    items and no kind: ``body`` becomes the content. The result ends with a newline, and begins with a
+    byte order mark, iff ``content`` did.
 
     Raises:
         Malformed: ``content`` or ``body`` is not JSON, or does not fit: a pairless item for an object,
@@ -60,6 +61,7 @@ def edit_items(content: str, marker: LineMarker, body: str) -> str:
     """
     kind, items = _items(content, "content")
     selection = resolve(marker, len(items), noun="item")
+    body = body.removeprefix(BYTE_ORDER_MARK)
     body_kind, brought = _items(body, "body")
     if body_kind == "object":
         brought = [body.encode()]
@@ -73,7 +75,8 @@ def edit_items(content: str, marker: LineMarker, body: str) -> str:
     else:
         text = _joined(kind, items[: selection.first - 1], brought, items[selection.last :])
     edited = _indented(text)
-    return edited + "\n" if edited and content.endswith("\n") else edited
+    mark = BYTE_ORDER_MARK if content.startswith(BYTE_ORDER_MARK) else ""
+    return mark + edited + ("\n" if edited and content.endswith("\n") else "")
 
 
 def _how_many_fit(items: Sequence[bytes], max_chars: int) -> int:
@@ -99,6 +102,7 @@ def _joined(kind: _Kind, before: Sequence[bytes], brought: Sequence[bytes], afte
 
 def _items(text: str, what: str) -> tuple[_Kind, list[bytes]]:
     """The kind of ``text`` and its items, each as JSON."""
+    text = text.removeprefix(BYTE_ORDER_MARK)
     match text.lstrip(" \t\r\n")[:1]:
         case "":
             return "nothing", []

@@ -14,12 +14,16 @@ number of lines.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from plurnk.errors import NoSuchRange
 
 if TYPE_CHECKING:
     from plurnk.language.ast import LineMarker
+
+
+BYTE_ORDER_MARK: Final = "\ufeff"
+"""What some editors write in front of a text. It is kept, and no part of what is matched or read as JSON."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from typing import TypeVar
 from plurnk.engine.limits import Limits
 from plurnk.engine.transfer import Place, Transfer
 from plurnk.errors import Denied, Malformed, NotEditable, PlurnkError, Unsupported
-from plurnk.language.ast import Copy, Edit, Exec, LocalTarget, Move, Send, Statement, Target, op_name
+from plurnk.language.ast import Copy, Edit, Exec, Hide, LocalTarget, Move, Send, Statement, Target, op_name
 from plurnk.language.targets import FILE, check_file_targets, entry_pathname, localized
 from plurnk.plugins.api import Call, EntryStorage, Manifest, Scheme, Streams, Unit, Workers
 from plurnk.store import log
@@ -104,7 +104,7 @@ class Dispatcher:
         handler = scheme.handlers.get(op_name(statement))
         if isinstance(statement, Edit | Send | Exec):
             _check_writer(scheme.manifest, asker.origin)
-        _check_flags(scheme.manifest, statement, asker.flags)
+        _check_flags(scheme.manifest, asker.flags, writes=_writes(statement))
         if isinstance(statement, Edit):
             _check_editable(scheme.manifest)
         if handler is None:
@@ -129,7 +129,9 @@ class Dispatcher:
         written = [place for place in (destination, source if isinstance(statement, Move) else None) if place]
         for place in written:
             _check_writer(place.manifest, asker.origin)
-            _check_flags(place.manifest, statement, asker.flags)
+        for end in (source, destination):
+            if end is not None:
+                _check_flags(end.manifest, asker.flags, writes=end in written)
         if destination is not None:
             _check_editable(destination.manifest)
         if isinstance(statement, Move) and statement.line_marker is not None:
@@ -163,6 +165,12 @@ def _check_writer(manifest: Manifest, origin: Origin) -> None:
         raise Denied(f"writer '{origin}' may not write {_named(manifest)}")
 
 
+def _writes(statement: Statement) -> bool:
+    # HIDE[499] ends a stream as SEND[499] does.
+    ends = isinstance(statement, Hide) and isinstance(statement.signal, int)
+    return ends or isinstance(statement, Edit | Send | Exec)
+
+
 def _check_editable(manifest: Manifest) -> None:
     if not manifest.editable:
         raise NotEditable(f"{_named(manifest)} cannot be edited")
@@ -172,8 +180,7 @@ def _named(manifest: Manifest) -> str:
     return "files" if manifest.name == FILE else f"{manifest.name}://"
 
 
-def _check_flags(manifest: Manifest, statement: Statement, flags: LoopFlags) -> None:
-    writes = isinstance(statement, Edit | Send | Exec | Copy | Move)
+def _check_flags(manifest: Manifest, flags: LoopFlags, *, writes: bool) -> None:
     if (
         (flags.mode == "ask" and writes and manifest.effects == "external")
         or (flags.no_web and manifest.requires_web)

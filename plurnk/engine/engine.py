@@ -184,10 +184,6 @@ class Engine:
         if self._drivers:
             await self._idle.wait()
 
-    @property
-    def live_runs(self) -> int:
-        return len(self._drivers)
-
 
 def _submit(tx: Tx, run_id: int, submission: Submission, defaults: Defaults) -> Submitted:
     return loops.submit(tx, sessions.get_run(tx.db, run_id).id, submission, defaults)

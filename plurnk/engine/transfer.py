@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from plurnk.content import json_items, lines, mimetypes
-from plurnk.errors import Conflict, Malformed, NotFound, UnsupportedType
+from plurnk.content import mimetypes, parts
+from plurnk.errors import Conflict, Malformed, NoSuchRange, NotFound, UnsupportedType
 from plurnk.language.ast import Copy, LineMarker, Move
 from plurnk.plugins.api import ChannelContent, EntryContent, EntryStorage, Manifest
 from plurnk.store.database import Tx
@@ -74,7 +74,8 @@ class Transfer:
         name = _one_channel(entry, self.source)
         content = entry.channels[name]
         if marker is not None:
-            content = ChannelContent(mimetype=content.mimetype, data=_slice(content, marker).encode())
+            _check_lines(content, marker)
+            content = ChannelContent(mimetype=content.mimetype, data=parts.part(content.data, marker, content.mimetype))
         return {destination.channel or destination.manifest.default_channel or name: content}
 
     def _take_away(self, tx: Tx, entry: EntryContent) -> None:
@@ -85,8 +86,8 @@ class Transfer:
             return
         name = _one_channel(entry, source)
         content = entry.channels[name]
-        edit = json_items.edit_items if mimetypes.is_json(content.mimetype) else lines.edit_lines
-        rest = ChannelContent(mimetype=content.mimetype, data=edit(_text(content), marker, "").encode())
+        _check_lines(content, marker)
+        rest = ChannelContent(mimetype=content.mimetype, data=parts.edited(content.data, marker, "", content.mimetype))
         left = EntryContent(channels={name: rest}, tags=entry.tags)
         source.storage.write_entry(tx, self.turn, self.origin, source.pathname, left)
 
@@ -106,13 +107,8 @@ def _one_channel(entry: EntryContent, source: Place) -> str:
     return name
 
 
-def _slice(content: ChannelContent, marker: LineMarker) -> str:
-    if mimetypes.is_json(content.mimetype):
-        return json_items.slice_items(_text(content), marker).text
-    return lines.slice_lines(_text(content), marker).text
-
-
-def _text(content: ChannelContent) -> str:
+def _check_lines(content: ChannelContent, marker: LineMarker) -> None:
     if not mimetypes.is_text(content.mimetype, content.data):
         raise UnsupportedType(f"{content.mimetype} has no lines")
-    return content.data.decode("utf-8", "replace")
+    if marker.last is None and marker.first in {0, -1}:
+        raise NoSuchRange(f"<{marker.first}> is between lines; expected the number of a line, or a range")

@@ -1,4 +1,5 @@
-"""What the author of a plugin imports, and nothing else of plurnk (SPEC 2.3, 3.8, 7.4).
+"""What the author of a plugin imports, besides ``plurnk.errors`` and the statements of ``plurnk.language.ast``
+(SPEC 2.3, 3.8, 7.4).
 
 A scheme plugin is an object that satisfies ``Scheme`` under the entry-point group ``plurnk.schemes``,
 its name there being its manifest's. A provider plugin satisfies ``ProviderFactory`` under
@@ -25,7 +26,40 @@ from plurnk.workers.tasks import Task
 if TYPE_CHECKING:
     import httpx
 
-__all__ = ["CONTRACT_VERSION", "PreviewHandler"]
+__all__ = [
+    "CONTRACT_VERSION",
+    "Call",
+    "ChannelContent",
+    "ChannelSpec",
+    "Completion",
+    "Conclusion",
+    "Delta",
+    "EntryContent",
+    "EntryStorage",
+    "Feed",
+    "GenerateRequest",
+    "Handler",
+    "Manifest",
+    "Message",
+    "OpName",
+    "OpResult",
+    "Origin",
+    "PreviewHandler",
+    "Provider",
+    "ProviderFactory",
+    "ProviderSettings",
+    "Role",
+    "Scheme",
+    "Statement",
+    "Store",
+    "Streams",
+    "TurnRef",
+    "Tx",
+    "Unit",
+    "Usage",
+    "Work",
+    "Workers",
+]
 
 T = TypeVar("T")
 

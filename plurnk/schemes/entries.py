@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import partial
 
-from plurnk.content import diffs, json_items, lines, mimetypes
+from plurnk.content import diffs, mimetypes, parts
 from plurnk.content.globs import has_glob
 from plurnk.content.matching.subject import Subject
 from plurnk.content.tokens import estimate_tokens
 from plurnk.errors import Conflict, Denied, Malformed, NotFound, Unsupported, UnsupportedType
-from plurnk.language.ast import Edit, Find, Hide, LineMarker, Matcher, OpName, Read, Send, Show, Target, UrlTarget
+from plurnk.language.ast import Edit, Find, Hide, Matcher, OpName, Read, Send, Show, Target, UrlTarget
 from plurnk.language.targets import entry_address, entry_pathname
 from plurnk.plugins.api import Call, ChannelContent, EntryContent, Handler, Manifest, Unit
 from plurnk.schemes import reading, selection
@@ -56,6 +56,7 @@ class EntryScheme:
         statement = call.statement
         assert isinstance(statement, Find)
         wanted = selection.wanted(self._pathname(statement.target), statement.signal, statement.body)
+        self._check_fragment(statement.target)
         found = await self._select(call, wanted, statement.target)
         return selection.listing([self._uri(entry.pathname) for entry in found], statement.line_marker)
 
@@ -68,6 +69,8 @@ class EntryScheme:
             if not has_glob(pathname):
                 return await self._read(call, statement, name, call.read_max_chars, pathname)
             found = await self._select(call, selection.wanted(pathname, statement.signal, None), statement.target)
+            if [entry.pathname for entry in found] == [pathname]:
+                return await self._read(call, statement, name, call.read_max_chars, pathname)
             return await read_together(
                 [entry.pathname for entry in found],
                 self._uri,
@@ -105,26 +108,26 @@ class EntryScheme:
         entry = entries.find(tx.db, self._session(turn), self._name, pathname)
         if entry is None and name != self.manifest.default_channel:
             raise NotFound(f"{self._uri(pathname)} is not there, so it has no channel {name}")
+        old = new = body.encode()
         if entry is None:
             entry = entries.create(tx, self._session(turn), self._name, pathname)
-            status, old, new = 201, "", body
+            status = 201
         else:
             status = 200
-            old = self._editable_text(tx, entry, name)
-            new = (
-                body
-                if statement.line_marker is None
-                else edited(old, statement.line_marker, body, self._type(pathname, name))
-            )
+            old = self._editable(tx, entry, name)
+            if statement.line_marker is not None:
+                new = parts.edited(old, statement.line_marker, body, self._type(pathname, name))
         channel = channels.find(tx.db, entry.id, name)
         if channel is None or new != old:
-            channel = self._write(tx, entry, name, new.encode())
+            channel = self._write(tx, entry, name, new)
         elif status == 200:
             status = 304
         if entries.add_tags(tx, entry.id, statement.signal or ()) and status == 304:
             status = 200
         entries.index(tx, turn.run_id, [channel.id])
-        diff = diffs.unified(old, new, self._uri(pathname)) if status == 200 and new != old else None
+        diff = None
+        if status == 200 and new != old:
+            diff = diffs.unified(old.decode("utf-8", "replace"), new.decode("utf-8", "replace"), self._uri(pathname))
         return OpResult(status=status, entry_id=entry.id, channel=name, diff=diff)
 
     async def show(self, call: Call) -> Unit:
@@ -144,8 +147,10 @@ class EntryScheme:
         tags = statement.signal if isinstance(statement.signal, tuple) else ()
         wanted = selection.wanted(self._pathname(statement.target), tags, statement.body)
         fragment = statement.target.fragment if isinstance(statement.target, UrlTarget) else None
-        name = self._channel_name(statement.target) if fragment else None
-        if wanted.is_one_path and statement.line_marker is None:
+        self._check_fragment(statement.target)
+        name = fragment or None
+        is_one = wanted.is_one_path and statement.line_marker is None
+        if is_one:
             chosen: Sequence[Entry] = [await call.store.read(lambda db: self._entry(db, call.turn, wanted.scope))]
         else:
             chosen = selection.page(await self._select(call, wanted, statement.target), statement.line_marker)
@@ -155,9 +160,11 @@ class EntryScheme:
                 cancelled += await call.streams.cancel(entry.id, reason="HIDE[499]")
 
         def unit(tx: Tx) -> OpResult:
-            ids = [c.id for e in chosen for c in channels.of_entry(tx.db, e.id) if name in {None, c.name}]
+            # The one may be gone since it was read, and that is a 404; of many, those that are gone have no channels.
+            there = [self._entry(tx.db, call.turn, wanted.scope)] if is_one else chosen
+            ids = [c.id for e in there for c in channels.of_entry(tx.db, e.id) if name in {None, c.name}]
             changed = change(tx, call.turn.run_id, ids)
-            return OpResult(status=200 if changed or cancelled else 304, matches=len(chosen))
+            return OpResult(status=200 if changed or cancelled else 304, matches=len(there))
 
         return unit
 
@@ -176,6 +183,7 @@ class EntryScheme:
         assert isinstance(statement, Send)
         pathname = self._pathname(statement.target)
         fragment = statement.target.fragment if isinstance(statement.target, UrlTarget) else None
+        self._check_fragment(statement.target)
         if statement.signal == CANCEL:
             return await self._cancel(call, pathname)
         if statement.signal != GONE:
@@ -262,6 +270,10 @@ class EntryScheme:
             raise Malformed(f"{self._name}:// has no channel {name}; it has {self._declared()}")
         return name
 
+    def _check_fragment(self, target: Target | None) -> None:
+        if isinstance(target, UrlTarget) and target.fragment:
+            self._channel_name(target)
+
     def _declared(self) -> str:
         return ", ".join(self.manifest.channels)
 
@@ -291,14 +303,14 @@ class EntryScheme:
     def _type(self, pathname: str, name: str) -> str:
         return mimetypes.mimetype_of(pathname, self.manifest.channels[name].mimetype)
 
-    def _editable_text(self, tx: Tx, entry: Entry, name: str) -> str:
+    def _editable(self, tx: Tx, entry: Entry, name: str) -> bytes:
         channel = channels.find(tx.db, entry.id, name)
         if channel is None:
-            return ""
+            return b""
         data = channels.read_bytes(tx.db, channel)
         if not mimetypes.is_text(channel.mimetype, data):
             raise UnsupportedType(f"{self._uri(entry.pathname)} is {channel.mimetype}, which EDIT cannot change")
-        return data.decode("utf-8", "replace")
+        return data
 
     def _write(self, tx: Tx, entry: Entry, name: str, data: bytes) -> Channel:
         mimetype = self._type(entry.pathname, name)
@@ -311,9 +323,3 @@ class EntryScheme:
 def _subject(db: Snapshot, entry: Entry, name: str, matcher: Matcher) -> Subject | None:
     channel = channels.find(db, entry.id, name)
     return None if channel is None else reading.whole_subject(reading.ChannelSource(db, channel), matcher)
-
-
-def edited(old: str, marker: LineMarker, body: str, mimetype: str) -> str:
-    """``old`` with what ``marker`` names replaced: items of JSON, lines of anything else."""
-    edit = json_items.edit_items if mimetypes.is_json(mimetype) else lines.edit_lines
-    return edit(old, marker, body)

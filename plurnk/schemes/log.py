@@ -9,7 +9,7 @@ from plurnk.content.canonical import canonical_json
 from plurnk.content.globs import has_glob
 from plurnk.content.matching.subject import Subject
 from plurnk.errors import Malformed, NotFound
-from plurnk.language.ast import Find, Hide, Matcher, OpName, Read, Show, Target
+from plurnk.language.ast import Find, Hide, Matcher, OpName, Read, Show, Target, UrlTarget
 from plurnk.language.targets import entry_pathname
 from plurnk.plugins.api import Call, Handler, Manifest, Unit
 from plurnk.schemes import reading, selection
@@ -93,6 +93,8 @@ def _address(path: str) -> str:
 def _path(target: Target | None) -> str:
     if target is None:
         raise Malformed("a target such as log://1/2/3 is needed")
+    if isinstance(target, UrlTarget) and target.fragment:
+        raise Malformed(f"log:// has no channels, so none called {target.fragment}")
     return entry_pathname(target)
 
 
@@ -114,14 +116,18 @@ def _row(db: Snapshot, turn: TurnRef, path: str) -> LogEntry:
 
 async def _read(call: Call, statement: Read, max_chars: int, path: str) -> OpResult:
     """READ of one row. Tags are of entries; a row has none."""
-    row = await call.store.read(lambda db: _row(db, call.turn, path))
-    if statement.signal:
-        raise NotFound(f"log://{path} does not have the tags {', '.join(sorted(statement.signal))}")
-    source = _source(row)
-    if statement.body is None:
-        return reading.read(source, statement.line_marker, max_chars=max_chars)
-    subject = reading.subject(source, statement.line_marker, statement.body)
-    return reading.rows_result(await found_rows(call, statement.body, subject, max_chars), None)
+    tags, marker, matcher = statement.signal, statement.line_marker, statement.body
+
+    def source(db: Snapshot) -> reading.MemorySource:
+        row = _row(db, call.turn, path)
+        if tags:
+            raise NotFound(f"log://{path} does not have the tags {', '.join(sorted(tags))}")
+        return _source(row)
+
+    if matcher is None:
+        return await call.store.read(lambda db: reading.read(source(db), marker, max_chars=max_chars))
+    subject = await call.store.read(lambda db: reading.subject(source(db), marker, matcher))
+    return reading.rows_result(await found_rows(call, matcher, subject, max_chars), None)
 
 
 def _source(row: LogEntry) -> reading.MemorySource:
@@ -130,17 +136,25 @@ def _source(row: LogEntry) -> reading.MemorySource:
 
 
 async def _select(call: Call, wanted: Wanted) -> Sequence[tuple[str, int]]:
-    """The rows that ``wanted`` names, by content too: paths and ids, in log order."""
+    """The rows that ``wanted`` names, by content too: paths and ids, oldest first."""
     if wanted.tags:
         return []
-    listed = await call.store.read(lambda db: rows.coordinates(db, call.turn.run_id))
-    by_path = {path: row_id for row_id, path in listed}
-    found = [(path, by_path[path]) for path in selection.matching(list(by_path), wanted)]
+    found = await call.store.read(lambda db: _named(db, call.turn, wanted))
     matcher = wanted.content
     if matcher is None:
         return found
     with match_limit(call):
         return await having(call, matcher, found, lambda db, row: _subject(db, row[1], matcher))
+
+
+def _named(db: Snapshot, turn: TurnRef, wanted: Wanted) -> list[tuple[str, int]]:
+    by_path = {path: row_id for row_id, path in rows.coordinates(db, turn.run_id)}
+    return [(path, by_path[path]) for path in selection.matching(list(by_path), wanted, _spellings)]
+
+
+def _spellings(path: str) -> tuple[str, str]:
+    """A row's path with its op and without, which is as good."""
+    return path, path.rpartition("/")[0]
 
 
 def _subject(db: Snapshot, row_id: int, matcher: Matcher) -> Subject | None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import codecs
 from dataclasses import dataclass
 from typing import Protocol
 
 from plurnk.content import json_items, lines, mimetypes
 from plurnk.content.matching.subject import Rows, Subject, applies, needs_whole
 from plurnk.content.previews.plain import binary_preview
-from plurnk.errors import Malformed, NoSuchRange, UnsupportedType
+from plurnk.errors import Malformed, UnsupportedType
 from plurnk.language.ast import LineMarker, Matcher
 from plurnk.store import channels
 from plurnk.store.channels import Channel
@@ -110,22 +111,18 @@ def read(source: Source, marker: LineMarker | None, *, max_chars: int) -> OpResu
     Raises:
         NoSuchRange: the marker names lines or items that are not there.
         UnsupportedType: a marker on binary content.
-        Malformed: a marker on JSON that is broken.
     """
     if not is_text(source):
         if marker is not None:
             raise UnsupportedType(f"{_name(source)} is {source.mimetype}, which has no lines")
         told = binary_preview(source.mimetype, source.size_bytes)
         return OpResult(status=200, content=told, mimetype=mimetypes.PLAIN, channel=source.channel)
-    if mimetypes.is_json(source.mimetype):
-        if marker is not None:
-            return _read_items(source, marker, max_chars)
-        if source.size_bytes > max_chars:
-            # Where to go on can only be said in items.
-            try:
-                return _read_items(source, EVERYTHING, max_chars)
-            except (Malformed, NoSuchRange):
-                pass  # Broken JSON is shown as the text it is.
+    # Of long JSON, where to go on can only be said in items.
+    if mimetypes.is_json(source.mimetype) and (marker is not None or source.size_bytes > max_chars):
+        try:
+            return _read_items(source, EVERYTHING if marker is None else marker, max_chars)
+        except Malformed:
+            pass  # Broken JSON is the text it is, and has lines.
     return _read_lines(source, marker, max_chars)
 
 
@@ -206,7 +203,8 @@ def _read_lines(source: Source, marker: LineMarker | None, max_chars: int) -> Op
         return _nothing(source)
     # A character is at least a byte, so this many bytes are never more characters than allowed.
     data, read_to, complete = source.read_lines(first, last, max_chars)
-    content = data.decode("utf-8", "replace")
+    # Of a character in which a too long line was cut there is nothing to show.
+    content = codecs.getincrementaldecoder("utf-8")("replace").decode(data, final=complete)
     return OpResult(
         status=200 if complete else 206,
         content=content if marker is None else lines.without_final_newline(content),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -41,16 +41,38 @@ def wanted(scope: str, tags: Sequence[str] | None, body: Matcher | None) -> Want
     return Wanted(scope, frozenset(tags or ()), None, body)
 
 
-def matching(pathnames: Sequence[str], wanted: Wanted) -> list[str]:
-    """The pathnames that ``wanted`` selects by name, in their order."""
-    in_scope = globs.path_glob(wanted.scope) if globs.has_glob(wanted.scope) else None
-    named = globs.path_glob(wanted.names) if wanted.names is not None else None
+def _one(pathname: str) -> Sequence[str]:
+    return (pathname,)
+
+
+def matching(pathnames: Sequence[str], wanted: Wanted, spellings: Callable[[str], Sequence[str]] = _one) -> list[str]:
+    """The pathnames that ``wanted`` selects by name, in their order.
+
+    Among them is one that is spelled just as the scope: names such as ``app/[id].ts`` there are.
+    ``spellings`` of a path are all those by which a glob may know it.
+    """
+    in_scope = _in_scope(wanted.scope)
+    named = _named(wanted.names) if wanted.names is not None else None
     return [
         path
         for path in pathnames
-        if (in_scope(path) if in_scope is not None else path.startswith(wanted.scope))
-        and (named is None or named(path))
+        if any(map(in_scope, spellings(path))) and (named is None or any(map(named, spellings(path))))
     ]
+
+
+def _in_scope(scope: str) -> globs.Matcher:
+    if not globs.has_glob(scope):
+        return lambda path: path.startswith(scope)
+    fits = globs.path_glob(scope)
+    return lambda path: path == scope or fits(path)
+
+
+def _named(names: str) -> globs.Matcher:
+    """Without a ``/`` it is a name in any folder, as for ``find -name``."""
+    fits = globs.path_glob(names)
+    if "/" in names:
+        return fits
+    return lambda path: fits(path) or fits(path.rpartition("/")[2])
 
 
 def select(db: Snapshot, session_id: int | None, scheme: str | None, wanted: Wanted) -> list[Entry]:
@@ -66,9 +88,9 @@ def page(found: Sequence[T], marker: LineMarker | None) -> Sequence[T]:
     """The part of ``found`` that ``marker`` names.
 
     Raises:
-        NoSuchRange: it names something outside.
+        NoSuchRange: it names something outside; where nothing was found, every page is as empty.
     """
-    if marker is None:
+    if marker is None or not found:
         return found
     span = lines.resolve(marker, len(found), noun="result")
     return () if isinstance(span, lines.Insertion) else found[span.first - 1 : span.last]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
+from itertools import accumulate, takewhile
 from typing import TypeAlias, TypeVar
 
 from plurnk.content import mimetypes
@@ -30,7 +31,7 @@ async def read_together(
 
     Returns:
         200; 206 when something was cut or left out; 204 when there is nothing. ``matches`` counts rows
-        where there is a matcher, else blocks; ``leftOut`` the resources that were not read.
+        where there is a matcher, else blocks that hold what was read; ``leftOut`` the resources that were not read.
 
     Raises:
         TookTooLong: the time for matching is over.
@@ -48,8 +49,11 @@ async def read_together(
         if result is None:
             continue
         body, whole = _body(result, chars)
-        blocks.append("\n".join(fenced(label, body)))
-        room -= len(blocks[-1]) + 1
+        block = "\n".join(fenced(label, body))
+        if len(block) > room:  # Content with so many lines like the closing one that the fence alone is too long.
+            block, whole = "\n".join(fenced(label, [_remark(result.start_line)])), False
+        blocks.append(block)
+        room -= len(block) + 1
         matches += 1 if result.matches is None else result.matches
         complete = complete and whole
     left_out = len(found) - done
@@ -77,22 +81,32 @@ async def _read(resource: T, read_one: ReadOne[T], max_chars: int) -> OpResult |
     except PlurnkError as error:
         if error.status >= 500:
             raise
-        return OpResult(status=error.status, error=error.detail)
+        return OpResult(status=error.status, error=error.detail, matches=0)
     return result if result.content or result.error else None
 
 
 def _body(result: OpResult, max_chars: int) -> tuple[list[str], bool]:
-    """The lines of a block, at most ``max_chars`` but for a remark, and whether they are all there is."""
+    """The lines of a block, at most ``max_chars`` but for a remark, and whether they are all there is.
+
+    ``max_chars`` bounds the content already; the numbers before its lines may be too much.
+    """
     if result.error is not None:
-        return [f"{result.status} {result.error}"], True
+        return [f"{result.status} {result.error}"[:max_chars]], True
     numbered = result.start_line is not None and mimetypes.is_line_addressed(result.mimetype or mimetypes.PLAIN)
     first = result.start_line if numbered else None
     lines = shown_lines(result.content or "", first)
-    chars = fitting = 0
-    while fitting < len(lines) and (chars := chars + len(lines[fitting]) + 1) <= max_chars:
-        fitting += 1
-    go_on = result.next_line if fitting == len(lines) else (first or 1) + fitting
-    if result.status == 200 and fitting == len(lines):
+    if first is not None and (fitting := _how_many_fit(lines, max_chars)) < len(lines):
+        shown = lines[:fitting] or [lines[0][:max_chars]]
+        return [*shown, _remark(first + fitting)], False
+    if result.status == 200:
         return lines, True
-    remark = "… more, cut" if go_on is None else f"… more: go on with <{go_on},-1>"
-    return [*lines[:fitting], remark], False
+    return [*lines, _remark(result.next_line)], False
+
+
+def _how_many_fit(lines: Sequence[str], max_chars: int) -> int:
+    ends = accumulate(len(line) + 1 for line in lines)
+    return sum(1 for _ in takewhile(lambda end: end - 1 <= max_chars, ends))
+
+
+def _remark(go_on: int | None) -> str:
+    return "… more, cut" if go_on is None else f"… more: go on with <{go_on},-1>"

@@ -157,13 +157,13 @@ def of_turn(db: apsw.Connection, turn_id: int) -> list[LogEntry]:
 
 
 def coordinates(db: apsw.Connection, run_id: int) -> list[tuple[int, str]]:
-    """Every row of a run in log order: its id and its path ``L/T/S/OP``."""
+    """Every row of a run, oldest first: its id and its path ``L/T/S/OP``."""
     return [
         (row_id, path)
         for row_id, path in query(
             db,
             "SELECT id, loop_seq || '/' || turn_seq || '/' || sequence || '/' || op FROM log_entries"
-            " WHERE run_id = ? ORDER BY loop_seq, turn_seq, sequence",
+            " WHERE run_id = ? ORDER BY id",
             (run_id,),
         )
     ]

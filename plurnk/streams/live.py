@@ -35,8 +35,8 @@ CUT_OFF = Conclusion(status=CANCELLED, detail="cancelled")
 class _Live:
     """A stream from before its row is written until after it is closed. Its task owns it.
 
-    ``row`` is set by the unit that opens it, so that a unit which runs later knows whether that one
-    did, though its caller was cancelled meanwhile.
+    ``row`` and ``is_over`` are set by the units that open and close it, so that a unit which runs later
+    knows whether they did, though their caller was cancelled meanwhile.
     """
 
     run_id: int
@@ -48,6 +48,7 @@ class _Live:
     end: Conclusion | None = None
     row: Subscription | None = None
     row_is_open: bool = True
+    is_over: bool = False
     concluded: trio.Event = field(default_factory=trio.Event)
 
     def end_with(self, conclusion: Conclusion) -> None:
@@ -62,7 +63,20 @@ class _Live:
         )
         return self.row.id
 
+    def append(self, name: str, data: bytes, tx: Tx) -> int:
+        """Append what there is room for; returns how many bytes that were."""
+        channel = channels.find(tx.db, self.entry_id, name)
+        if self.is_over or channel is None or channel.state != "active":
+            raise Conflict(f"channel {name} is not being written any more")
+        before = channel.length_bytes
+        piece = data[: channels.CHANNEL_CAP_BYTES - before]
+        # Bytes / 4, rounded up over the whole of the channel: many small pieces must not count more than one large one.
+        tokens = (before + len(piece) + 3) // 4 - (before + 3) // 4
+        channels.append(tx.db, channel, piece, tokens=tokens)
+        return len(piece)
+
     def close_row(self, tx: Tx) -> None:
+        self.is_over = True
         if self.row is not None and self.end is not None:
             subscriptions.close(tx, self.row, self.channels, status=self.end.status, detail=self.end.detail)
 
@@ -76,24 +90,11 @@ class _Feed:
         """As ``plugins.api.Feed`` says."""
         if channel not in self._live.channels:
             raise Conflict(f"the stream of {self._live.handle} has no channel {channel}")
-        if await self._store.write(partial(_append, self._live.entry_id, channel, data)) < len(data):
+        if await self._store.write(partial(self._live.append, channel, data)) < len(data):
             full = TooLarge(f"channel {channel} holds at most {channels.CHANNEL_CAP_BYTES} bytes")
             self._live.end_with(Conclusion(status=full.status, detail=full.detail))
             await trio.lowlevel.checkpoint()  # where work that is not shielded ends
             raise full
-
-
-def _append(entry_id: int, name: str, data: bytes, tx: Tx) -> int:
-    """Append what there is room for; returns how many bytes that were."""
-    channel = channels.find(tx.db, entry_id, name)
-    if channel is None or channel.state != "active":
-        raise Conflict(f"channel {name} is not being written any more")
-    before = channel.length_bytes
-    piece = data[: channels.CHANNEL_CAP_BYTES - before]
-    # Bytes / 4, rounded up over the whole of the channel: many small pieces must not count more than one large one.
-    tokens = (before + len(piece) + 3) // 4 - (before + 3) // 4
-    channels.append(tx.db, channel, piece, tokens=tokens)
-    return len(piece)
 
 
 class Streams:
@@ -111,6 +112,7 @@ class Streams:
         if self._streams.cancel_scope.cancel_called:
             raise Draining("the daemon is stopping")
         live = _Live(turn.run_id, entry_id, scheme, handle, tuple(channels))
+        self._live.add(live)  # already here: what is ended while its task is started ends
         try:
             subscription_id: int = await self._streams.start(self._run, live, work)
         except trio.Cancelled:
@@ -129,14 +131,13 @@ class Streams:
         return bool(found)
 
     def shut_down(self) -> None:
-        """Cancel all that is live and refuse what comes after."""
+        """Cancel all that is live and refuse what comes after. Ends the block of ``open_streams``, too."""
         for live in self._live:
             live.end_with(SHUTDOWN)
         self._streams.cancel_scope.cancel(reason=SHUTDOWN.detail)
 
     async def _run(self, live: _Live, work: Work, *, task_status: trio.TaskStatus[int]) -> None:
         """One stream from its opening to its conclusion; what its work raises ends here."""
-        self._live.add(live)
         try:
             task_status.started(await self._open_row(live))
             try:

@@ -8,14 +8,14 @@ import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Final, TypeVar
 
 import msgspec
 import trio
 from trio.lowlevel import FdStream
 
-from plurnk.errors import Draining, PlurnkError, TookTooLong, TooLarge
+from plurnk.errors import Draining, PlurnkError, TookTooLong
 from plurnk.workers.tasks import ERRORS, LENGTH_BYTES, Done, Failed, Refused, Request, Task
 
 logger = logging.getLogger(__name__)
@@ -29,9 +29,6 @@ TASK_LIMIT_S: Final = 10.0
 
 REAP_LIMIT_S: Final = 5.0
 """A killed process is gone at once, unless the kernel has to write out its memory or waits for a disk."""
-
-MAX_REQUEST_BYTES: Final = 256 * 1024**2
-"""Contents of one task. A worker has 2 GiB, and needs several times what it works on."""
 
 MAX_ANSWER_BYTES: Final = 64 * 1024**2
 """Far above every answer: rows and previews are bounded by their tasks."""
@@ -87,9 +84,6 @@ class WorkerPool:
 
         Cancelled: the process that worked on it is killed and reaped.
         """
-        size_bytes = sum(map(len, task.contents))
-        if size_bytes > MAX_REQUEST_BYTES:
-            raise TooLarge(f"{size_bytes} bytes are more than a worker takes ({MAX_REQUEST_BYTES})")
         async with self._places:
             self._check_open()
             worker = self._rested() or await _start(self._task_limit_s)
@@ -134,7 +128,7 @@ class WorkerPool:
     async def close(self) -> None:
         """Kill every worker and wait until they are gone. Whoever asks is refused from here on."""
         self._closed = True
-        for worker in self._working:
+        for worker in (*self._working, *self._idle):
             worker.kill()
         for worker in self._idle:
             await worker.end()
@@ -155,6 +149,7 @@ class _Worker:
         assert isinstance(process.stdout, FdStream)
         self._requests = process.stdin
         self._answers = process.stdout
+        self._killed = False
 
     async def ask(self, task: Task[T]) -> Done | Refused | Failed:
         """Send the task, receive the answer.
@@ -169,9 +164,7 @@ class _Worker:
             await self._send(task)
             return await self._receive()
         except (trio.BrokenResourceError, EOFError):
-            pass
-        # It closes its pipes only by ending.
-        ended = await self._process.wait()
+            ended = await self.end()  # it has ended, or closed its pipes; how it ended is not changed by this
         if ended == -signal.SIGALRM:
             raise TookTooLong("it took longer than a worker may work")
         how = signal.Signals(-ended).name if ended < 0 else f"exit code {ended}"
@@ -206,17 +199,24 @@ class _Worker:
         return self._process.poll() is None
 
     def kill(self) -> None:
-        self._process.kill()
+        """Kill the process and all that it has started: it leads a group of its own."""
+        if not self._killed:
+            self._killed = True  # once, and before it is waited for: then its number may be another's
+            with suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
 
     def close_pipes(self) -> None:
         self._requests.close()
         self._answers.close()
 
-    async def end(self) -> None:
-        """Kill the process, and wait until it is gone."""
+    async def end(self) -> int:
+        """Kill the process, and wait until it is gone; how it ended.
+
+        Cancelled: to be called again.
+        """
         self.kill()
         self.close_pipes()
-        await self._process.wait()
+        return await self._process.wait()
 
 
 async def _start(task_limit_s: float) -> _Worker:

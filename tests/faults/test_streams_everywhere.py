@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -14,51 +13,49 @@ from plurnk.plugins.api import Conclusion
 from plurnk.store import subscriptions
 from plurnk.store.database import StoreFailed
 from plurnk.streams import live
-from tests.support.faults import AtStep, FailingWrites
+from tests.support.faults import AtStep, FailingWrites, until_it_misses
 from tests.support.streams import Basin, Tap, basin
 
 
-async def at_every_step(tmp_path: Path, attempt: Callable[[Basin, int], Awaitable[bool]], *, at_least: int) -> None:
-    """Run ``attempt`` for the 1st, 2nd, … step until it says that the fault no longer struck."""
-    for number in itertools.count(1):
-        async with basin(tmp_path / f"{number}.db") as at:
-            happened = await attempt(at, number)
-            assert at.streams._live == set()
-            assert await at.store.read(subscriptions.all_open) == []
-        if not happened:
-            assert number > at_least
-            return
+@asynccontextmanager
+async def checked(path: Path) -> AsyncIterator[Basin]:
+    """A basin in which at the end nothing is live, and no row open."""
+    async with basin(path) as at:
+        yield at
+        assert at.streams._live == set()
+        assert await at.store.read(subscriptions.all_open) == []
 
 
 async def over(at: Basin) -> None:
-    with trio.fail_after(5):
+    with trio.fail_after(30):
         for stream in list(at.streams._live):
             await stream.concluded.wait()
 
 
 @pytest.mark.spec("4.1-close-idempotent", "4.1-one-scope-per-subscription")
 async def test_a_stream_cancelled_at_any_step_of_its_task_is_concluded_once(tmp_path: Path) -> None:
-    async def attempt(at: Basin, number: int) -> bool:
-        entry_id = await at.entry()
+    async def attempt(number: int) -> bool:
+        async with checked(tmp_path / f"{number}.db") as at:
+            entry_id = await at.entry()
 
-        def cancel() -> None:
-            for stream in at.streams._live:
-                stream.end_with(Conclusion(status=499, detail="the test says so"))
+            def cancel() -> None:
+                for stream in at.streams._live:
+                    stream.end_with(Conclusion(status=499, detail="the test says so"))
 
-        fault = AtStep(number, lambda task: task.name.endswith("Streams._run"), cancel)
-        trio.lowlevel.add_instrument(fault)
-        tap = Tap(lines=2)
-        await at.open(entry_id, tap)
-        await over(at)
-        trio.lowlevel.remove_instrument(fault)
-        ((status, reason),) = await at.closes(entry_id)
-        assert (status, reason) in {(200, None), (499, "the test says so")}
-        state, data = await at.content(entry_id)
-        assert state == ("closed" if status == 200 else "errored")
-        assert data in {tap.text(), tap.text() + f"line {tap.written + 1}\n".encode()}
+            fault = AtStep(number, lambda task: task.name.endswith("Streams._run"), cancel)
+            trio.lowlevel.add_instrument(fault)
+            tap = Tap(lines=2)
+            await at.open(entry_id, tap)
+            await over(at)
+            trio.lowlevel.remove_instrument(fault)
+            ((status, reason),) = await at.closes(entry_id)
+            assert (status, reason) in {(200, None), (499, "the test says so")}
+            state, data = await at.content(entry_id)
+            assert state == ("closed" if status == 200 else "errored")
+            assert data in {tap.text(), tap.text() + f"line {tap.written + 1}\n".encode()}
         return fault.happened
 
-    await at_every_step(tmp_path, attempt, at_least=4)
+    await until_it_misses(attempt, at_least=4)
 
 
 @pytest.mark.spec("7.1-disk-full")
@@ -68,16 +65,17 @@ async def test_whichever_write_fails_a_stream_ends_with_it_and_is_concluded(
     monkeypatch.setattr(live, "RETRY_S", 0)
     seen: list[tuple[int | None, str | None]] = []
 
-    async def attempt(at: Basin, number: int) -> bool:
-        entry_id = await at.entry()
-        fault = FailingWrites(at.store, number)
-        with suppress(StoreFailed):
-            await at.open(entry_id, Tap(lines=2))
-        await over(at)
-        seen.extend(await at.closes(entry_id))
+    async def attempt(number: int) -> bool:
+        async with checked(tmp_path / f"{number}.db") as at:
+            entry_id = await at.entry()
+            fault = FailingWrites(at.store, number)
+            with suppress(StoreFailed):
+                await at.open(entry_id, Tap(lines=2))
+            await over(at)
+            seen.extend(await at.closes(entry_id))
         return fault.happened
 
-    await at_every_step(tmp_path, attempt, at_least=4)
+    await until_it_misses(attempt, at_least=4)
     failed = (500, "database error: disk I/O error")
     # The opening failed: no row. Either line: that is how it ended. The conclusion: it was written again.
     assert seen == [failed, failed, (200, None), (200, None)]

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import apsw
 import pytest
+import trio
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -16,6 +18,7 @@ from plurnk.errors import PlurnkError
 from plurnk.language.ast import GlobMatcher, LineMarker
 from plurnk.schemes import reading, selection
 from plurnk.schemes.reading import ChannelSource, MemorySource, Source
+from plurnk.schemes.together import read_together
 from plurnk.store import channels, entries
 from plurnk.store.database import Tx
 from plurnk.store.migrate import migrate
@@ -104,8 +107,11 @@ def test_pages_of_what_is_found_are_sorted_and_do_not_overlap(
     found = [entry.pathname for entry in selection.select(db, None, "known", wanted)]
     for entry in made:
         entries.delete(Tx(db, NOW), entry.id)
-    in_scope = {path for path in paths if (path_glob(scope)(path) if "*" in scope else path.startswith(scope))}
-    assert found == sorted((p for p in in_scope if names is None or path_glob(names)(p)), key=str.encode)
+    in_scope = {p for p in paths if p == scope or (path_glob(scope)(p) if "*" in scope else p.startswith(scope))}
+    named = in_scope if names is None else {p for p in in_scope if path_glob(names)(p)}
+    if names is not None and "/" not in names:
+        named |= {p for p in in_scope if path_glob(names)(p.split("/")[-1])}
+    assert found == sorted(named, key=str.encode)
     paged: list[str] = []
     for first in range(1, len(found) + 1, size):
         marker = LineMarker(first=first, last=min(first + size - 1, len(found)))
@@ -113,3 +119,64 @@ def test_pages_of_what_is_found_are_sorted_and_do_not_overlap(
         assert page.matches == len(found)
         paged += (page.results or "").split("\n")
     assert paged == found
+
+
+ADDRESSES = ["known://a", "known://b.json", "known://c.xml", "known://d.json", "known://e.xml", "known://" + "f" * 40]
+TYPES = ["text/plain", "application/json", "application/xml"]
+LINES = st.lists(
+    st.text("ab \0é", max_size=30) | st.sampled_from([":known://c.xml~", ":known://c.xml" + "~" * 300, "<x/>", ""]),
+    max_size=12,
+).map("\n".join)
+JSONS = st.lists(st.text("abé\n", max_size=40) | st.integers(), max_size=12).map(
+    lambda items: json.dumps(items, indent=1)
+)
+SOURCES = st.lists(st.tuples(LINES | JSONS | st.text("ab", max_size=900), st.sampled_from(TYPES)), max_size=6)
+GO_ON = re.compile(r"^… more: go on with <(\d+),-1>\n:(known://\w+\.?\w*)~*$", re.MULTILINE)
+
+
+@pytest.mark.spec("2.4-read-glob", "2.4-read-206")
+@given(texts=SOURCES, max_chars=st.integers(150, 1200))
+def test_blocks_fit_and_where_one_was_cut_is_where_to_read_on(texts: list[tuple[str, str]], max_chars: int) -> None:
+    sources = {
+        address: MemorySource(text.encode(), mimetype)
+        for address, (text, mimetype) in zip(ADDRESSES, texts, strict=False)
+    }
+
+    async def read_one(address: str, chars: int) -> OpResult:
+        return reading.read(sources[address], None, max_chars=chars)
+
+    async def read_all() -> OpResult:
+        return await read_together(list(sources), str, read_one, max_chars)
+
+    together = trio.run(read_all)
+    content = together.content or ""
+    assert len(content) <= max_chars
+    cut = GO_ON.findall(content)
+    assert (together.status == 206) == bool(cut or together.left_out or "… more, cut" in content)
+    for line, address in cut:
+        rest = outcome(sources[address], LineMarker(first=int(line), last=-1), 10**6)
+        assert isinstance(rest, OpResult)
+        assert rest.status == 200
+        last_shown = content[: content.index(f"… more: go on with <{line},-1>\n:{address}")].split("\n")[-2]
+        if sources[address].mimetype == "text/plain" and not last_shown.startswith("<<"):
+            assert int(last_shown.partition(":")[0]) in {int(line), int(line) - 1}
+
+
+@pytest.mark.spec("2.4-read-206")
+@given(
+    text=st.lists(st.sampled_from(['{"a": 1}\n', "é\n", "[", "\n", "x" * 30]), max_size=12).map("".join),
+    max_chars=st.integers(20, 60),
+)
+def test_reading_on_in_broken_json_gives_every_line_once(text: str, max_chars: int) -> None:
+    source = MemorySource(f"{{{text}".encode(), "application/json")
+    lines: list[str] = []
+    read = reading.read(source, None, max_chars=max_chars)
+    while True:
+        lines += (read.content or "").removesuffix("\n").split("\n")
+        if read.next_line is None:
+            break
+        assert read.status == 206
+        read = reading.read(source, LineMarker(first=read.next_line, last=-1), max_chars=max_chars)
+    whole = f"{{{text}".removesuffix("\n").split("\n")
+    assert len(lines) == len(whole)
+    assert all(line == full or full.startswith(line) for line, full in zip(lines, whole, strict=True))

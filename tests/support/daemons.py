@@ -45,7 +45,7 @@ async def running(settings: Settings) -> AsyncIterator[str]:
     urls, ready = trio.open_memory_channel[str](1)
     async with trio.open_nursery() as daemon:
         daemon.start_soon(partial(run, settings, ready=urls.send_nowait, stop=stop, hurry=hurry))
-        with trio.fail_after(10):
+        with trio.fail_after(30):
             url = await ready.receive()
         try:
             yield url

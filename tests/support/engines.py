@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -126,6 +126,7 @@ async def engine_with(
     context_size: int | None = None,
     workers: Workers | None = None,
     preview_types: frozenset[str] = frozenset(),
+    schemes: Mapping[str, Scheme] = SCHEMES,
 ) -> AsyncIterator[Bench]:
     """Open an engine on the database at ``path``; a second time on the same path it finds the same session."""
     model, bus, ear = FakeModel(say, context_size), Bus(), Ear()
@@ -138,7 +139,7 @@ async def engine_with(
             store,
             bus,
             models,
-            SCHEMES,
+            schemes,
             papers,
             streams=streams,
             workers=workers or InlineWorkers(),

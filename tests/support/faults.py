@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import itertools
+from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 import trio
@@ -11,6 +12,14 @@ from trio.lowlevel import Task
 from plurnk.store.database import Store, StoreFailed, Tx
 
 T = TypeVar("T")
+
+
+async def until_it_misses(attempt: Callable[[int], Awaitable[bool]], *, at_least: int) -> None:
+    """Run ``attempt`` with 1, 2, … until it says that the fault of that number no longer struck."""
+    for number in itertools.count(1):
+        if not await attempt(number):
+            assert number > at_least
+            return
 
 
 class AtStep(trio.abc.Instrument):

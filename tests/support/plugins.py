@@ -32,7 +32,7 @@ def make_importable(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 HANDLERS = """
-    import os, signal, time
+    import os, signal, subprocess, time
 
     class Handler:
         contract_version = 1
@@ -52,6 +52,27 @@ HANDLERS = """
     def hang(content, budget):
         while True:
             time.sleep(1000)
+
+    def nap(content, budget):
+        time.sleep(float(content))
+        return content
+
+    def start_a_tool(content):
+        with open(content, "wb") as pid:
+            tool = subprocess.Popen(["sleep", "1000"])
+            pid.write(b"%d" % tool.pid)
+
+    def wait_for_a_tool(content, budget):
+        start_a_tool(content)
+        hang(content, budget)
+
+    def crash_with_a_tool(content, budget):
+        start_a_tool(content)
+        os._exit(4)
+
+    def close_all(content, budget):
+        os.closerange(3, 100)
+        hang(content, budget)
 
     def gorge(content, budget):
         return "x" * (4 * 1024 ** 3)
@@ -75,6 +96,10 @@ HANDLERS = """
     failing = Handler("text/x-failing", fail)
     refusing = Handler("text/x-refusing", refuse)
     hanging = Handler("text/x-hanging", hang)
+    napping = Handler("text/x-napping", nap)
+    calling = Handler("text/x-calling", wait_for_a_tool)
+    orphaning = Handler("text/x-orphaning", crash_with_a_tool)
+    closing = Handler("text/x-closing", close_all)
     gorging = Handler("text/x-gorging", gorge)
     growing = Handler("text/x-growing", grow)
     chatting = Handler("text/x-chatting", chat)
@@ -94,6 +119,10 @@ _NAMES = [
     "failing",
     "refusing",
     "hanging",
+    "napping",
+    "calling",
+    "orphaning",
+    "closing",
     "gorging",
     "growing",
     "chatting",

@@ -6,14 +6,15 @@ import os
 from pathlib import Path
 
 
-def children() -> list[int]:
-    """The pids of this process's children, ended ones that nobody has waited for included."""
+def children(parent: int | None = None) -> list[int]:
+    """The pids of the children of ``parent`` (this process), ended ones that nobody has waited for included."""
+    parent = os.getpid() if parent is None else parent
     pids = map(int, filter(str.isdigit, os.listdir("/proc")))  # noqa: PTH208 – names are all that is wanted
-    return sorted(pid for pid in pids if _stat(pid)[1:] == [str(os.getpid())])
+    return sorted(pid for pid in pids if _stat(pid)[1:] == [str(parent)])
 
 
 def is_ended(pid: int) -> bool:
-    """Whether a child has ended, be it that nobody has waited for it."""
+    """Whether a process has ended, be it that nobody has waited for it."""
     return _stat(pid)[:1] in ([], ["Z"])
 
 

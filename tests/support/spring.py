@@ -57,6 +57,6 @@ class Spring(EntryScheme):
     async def say(self, text: str) -> None:
         """Have the one live stream append ``text``; it is committed when this returns."""
         written = trio.Event()
-        with trio.fail_after(5):
+        with trio.fail_after(30):
             await self._lines.send((text.encode(), written))
             await written.wait()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from plurnk.content.lines import Span
+from plurnk.content.lines import BYTE_ORDER_MARK, Span
 from plurnk.content.matching.json_source import JsonSource
 from plurnk.content.matching.subject import Subject
 from plurnk.content.mimetypes import is_json, is_text
@@ -19,14 +19,14 @@ class Passage(NamedTuple):
 
 
 def text_of(subject: Subject) -> str:
-    """All of the subject's text; bytes that are no UTF-8 are U+FFFD.
+    """All of the subject's text but a byte order mark; bytes that are no UTF-8 are U+FFFD.
 
     Raises:
         UnsupportedType: it is binary.
     """
     if not is_text(subject.mimetype, subject.data):
         raise UnsupportedType(f"content of type {subject.mimetype} is binary and cannot be matched")
-    return subject.data.decode("utf-8", "replace")
+    return subject.data.decode("utf-8", "replace").removeprefix(BYTE_ORDER_MARK)
 
 
 def passage_of(subject: Subject) -> Passage:

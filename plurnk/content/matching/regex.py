@@ -8,6 +8,7 @@ from typing import Final
 
 from plurnk.content.matching.passage import Passage
 from plurnk.content.matching.rows import Row
+from plurnk.errors import Malformed
 from plurnk.language.ast import RegexMatcher
 from plurnk.language.regex import to_python_regex
 
@@ -19,13 +20,20 @@ def rows(matcher: RegexMatcher, passage: Passage) -> Iterator[Row]:
     """A row for each match, or for the first without the flag ``g``, at the line on which it begins.
 
     A match of nothing behind the final newline counts to the line that this newline ends.
+
+    Raises:
+        Malformed: the pattern does not compile. The parser lets none such pass; a client's statement may have one.
     """
     flags = re.NOFLAG
     for flag in matcher.flags:
         flags |= _FLAGS.get(flag, re.NOFLAG)
     text, line = passage.text, passage.first_line
     counted_to = 0
-    for found in re.compile(to_python_regex(matcher.pattern), flags).finditer(text):
+    try:
+        pattern = re.compile(to_python_regex(matcher.pattern), flags)
+    except (re.error, OverflowError) as error:
+        raise Malformed(f"broken regex: {error}") from None
+    for found in pattern.finditer(text):
         start = found.start()
         line += text.count("\n", counted_to, start)
         counted_to = start

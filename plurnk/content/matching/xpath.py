@@ -27,6 +27,10 @@ _Text = etree._ElementUnicodeResult  # noqa: SLF001  # pyright: ignore[reportPri
 _Namespace: TypeAlias = tuple[str | None, str]
 
 
+class _NoSuchPrefix(Malformed):
+    """The document's root element does not declare a prefix that the expression has."""
+
+
 class _Found(NamedTuple):
     """A node of the result. ``element`` is the node, or what has it; a namespace has no place, so it has None."""
 
@@ -83,13 +87,18 @@ def matches(matcher: XpathMatcher, subject: Subject) -> Iterator[Match]:
 def has_match(matcher: XpathMatcher, subject: Subject) -> bool:
     """Whether there is a node, or the value is true as ``boolean()`` says; with a marker, whether there is a row.
 
+    Not in a document that does not declare a prefix of the expression: others may.
+
     Raises:
         UnsupportedType, Unreadable, NoSuchRange, Malformed: as ``matches``.
     """
-    if subject.marker is not None:
-        return any(True for _ in matches(matcher, subject))
-    _, markup = _read(subject)
-    return _evaluate(f"boolean({matcher.raw})", markup) is True
+    try:
+        if subject.marker is not None:
+            return any(True for _ in matches(matcher, subject))
+        _, markup = _read(subject)
+        return _evaluate(f"boolean({matcher.raw})", markup) is True
+    except _NoSuchPrefix:
+        return False
 
 
 def _read(subject: Subject) -> tuple[str, Markup]:
@@ -106,6 +115,9 @@ def _evaluate(expression: str, markup: Markup) -> Any:
     prefixes = {prefix: uri for prefix, uri in markup.tree.getroot().nsmap.items() if prefix}
     try:
         return etree.XPath(expression, namespaces=prefixes, regexp=False)(markup.tree)
+    except etree.XPathEvalError as error:
+        kind = _NoSuchPrefix if str(error).startswith("Undefined namespace prefix") else Malformed
+        raise kind(f"broken xpath: {error}") from None
     except (etree.XPathError, ValueError) as error:  # ValueError: a control character, which no document can have.
         raise Malformed(f"broken xpath: {error}") from None
 

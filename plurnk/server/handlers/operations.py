@@ -51,7 +51,7 @@ async def _select(
         client,
         op(
             target=parse_target(target),
-            body=parse_matcher(asked.matcher) if asked.matcher is not None else None,
+            body=parse_matcher(asked.matcher) if asked.matcher else None,
             signal=asked.tags,
             line_marker=line_marker(asked.line_range),
         ),

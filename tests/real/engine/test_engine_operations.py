@@ -9,10 +9,10 @@ import msgspec
 import pytest
 
 from plurnk.engine.clients import ClientLoop
-from plurnk.engine.dispatch import _check_flags
+from plurnk.engine.dispatch import _check_flags, _writes
 from plurnk.engine.limits import Limits
 from plurnk.errors import Denied
-from plurnk.language.ast import Edit, Exec, LocalTarget, Read, StatementItem, UrlTarget
+from plurnk.language.ast import Edit, Exec, Hide, LocalTarget, Read, StatementItem, UrlTarget
 from plurnk.language.parser import parse
 from plurnk.plugins.api import Call, ChannelSpec, Manifest, Scheme
 from plurnk.schemes.entries import EntryScheme
@@ -140,6 +140,9 @@ async def test_a_long_read_is_cut_at_a_line_and_can_be_gone_on_with(tmp_path: Pa
         ("<<FIND(known://**)::FIND", ["a", "dir/b", "empty", "j.json"], 4),
         ("<<FIND(known://%3F)::FIND", ["a"], 1),
         ("<<FIND(known://):**/b:FIND", ["dir/b"], 1),
+        ("<<FIND(known://):b:FIND", ["dir/b"], 1),
+        ("<<FIND(known://):[ab]:FIND", ["a", "dir/b"], 2),
+        ("<<FIND(known://):dir/*:FIND", ["dir/b"], 1),
         ("<<FIND[y](known://)::FIND", ["a"], 1),
         ("<<FIND[x,y](known://)::FIND", ["a"], 1),
         ("<<FIND[x,nope](known://)::FIND", [], 0),
@@ -576,9 +579,12 @@ async def test_flags_refuse_what_they_say(tmp_path: Path) -> None:
         return Manifest(name="s", channels={}, default_channel=None, writable_by=frozenset(), **kind)
 
     edit, read, run = Edit(target=LocalTarget(raw="f")), Read(target=LocalTarget(raw="f")), Exec(body="true")
+    hide, end = Hide(target=LocalTarget(raw="f")), Hide(target=LocalTarget(raw="f"), signal=499)
     for flags, kind, statement, refused in (
         (LoopFlags(mode="ask"), {"effects": "external"}, edit, True),
         (LoopFlags(mode="ask"), {"effects": "external"}, run, True),
+        (LoopFlags(mode="ask"), {"effects": "external"}, end, True),
+        (LoopFlags(mode="ask"), {"effects": "external"}, hide, False),
         (LoopFlags(mode="ask"), {"effects": "external"}, read, False),
         (LoopFlags(mode="ask"), {"effects": "internal"}, edit, False),
         (LoopFlags(), {"effects": "external"}, edit, False),
@@ -589,9 +595,9 @@ async def test_flags_refuse_what_they_say(tmp_path: Path) -> None:
     ):
         if refused:
             with pytest.raises(Denied, match="inactive under this loop's flags"):
-                _check_flags(manifest(**kind), statement, flags)
+                _check_flags(manifest(**kind), flags, writes=_writes(statement))
         else:
-            _check_flags(manifest(**kind), statement, flags)
+            _check_flags(manifest(**kind), flags, writes=_writes(statement))
 
 
 @pytest.mark.spec("6.3-client-loop-lazy", "6.3-op-equals-model-op")

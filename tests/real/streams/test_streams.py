@@ -10,15 +10,18 @@ from typing import TypeAlias
 
 import pytest
 import trio
+import trio.testing
 
 from plurnk.errors import Conflict, Draining, Malformed, NotFound, OutOfRoom, PlurnkError
 from plurnk.plugins.api import Conclusion, Feed
 from plurnk.store import channels, entries, sessions, subscriptions
 from plurnk.store.database import StoreFailed, Tx
 from plurnk.streams import live
-from tests.support.faults import FailingWrites
+from tests.support.faults import AtStep, FailingWrites
 from tests.support.stores import begin_turn
 from tests.support.streams import Basin, Tap, basin
+
+GRACE_S = 5.0
 
 Step: TypeAlias = Callable[[], Awaitable[object]]
 
@@ -56,11 +59,9 @@ async def test_a_stream_is_one_task_and_one_open_row_however_it_ends(tmp_path: P
         await concluded(at, ids[0])
         assert await live_tasks_and_open_rows(at) == (2, 2)
         assert await at.closes(ids[0]) == [(499, "enough"), (200, None)]
-        store = at.store
-        at.streams.shut_down()
-        await concluded(at, ids[1])
-        await concluded(at, ids[2])
-        assert await store.read(subscriptions.all_open) == []
+    async with basin(tmp_path / "p.db") as later:
+        assert await live_tasks_and_open_rows(later) == (0, 0)
+        assert [await later.closes(entry_id) for entry_id in ids[1:3]] == [[(499, "shutdown")]] * 2
 
 
 async def concluded(at: Basin, entry_id: int) -> None:
@@ -234,22 +235,53 @@ async def test_work_that_fails_because_it_is_cancelled_was_cancelled(tmp_path: P
         assert await at.closes(entry_id) == [(499, "enough")]
 
 
-async def test_shutdown_concludes_what_is_live_before_the_block_ends(tmp_path: Path) -> None:
-    taps = [Tap(), Tap()]
-    async with basin(tmp_path / "p.db") as at:
-        ids = [await at.entry("a"), await at.entry("b")]
-        for entry_id, tap in zip(ids, taps, strict=True):
-            await at.open(entry_id, tap)
+async def test_the_end_of_the_block_concludes_what_is_live(tmp_path: Path) -> None:
+    path, ids, taps = tmp_path / "p.db", list[int](), [Tap(), Tap()]
+    async with basin(path) as at:
+        for tap in taps:
+            ids.append(await at.entry(f"{len(ids)}"))
+            await at.open(ids[-1], tap)
             await tap.running.wait()
-        at.streams.shut_down()
-        with pytest.raises(Draining):
-            await at.open(await at.entry("c"), for_ever)
+    assert [tap.let_go.is_set() for tap in taps] == [True, True]
+    async with basin(path) as later:
         for entry_id, tap in zip(ids, taps, strict=True):
-            await concluded(at, entry_id)
-            assert tap.let_go.is_set()
-            assert await at.closes(entry_id) == [(499, "shutdown")]
-            state, data = await at.content(entry_id)
+            assert await later.closes(entry_id) == [(499, "shutdown")]
+            state, data = await later.content(entry_id)
             assert (state, data.startswith(tap.text())) == ("errored", True)
+
+
+async def test_a_stream_that_was_about_to_open_when_the_block_ended_is_concluded_so(tmp_path: Path) -> None:
+    path, entry_id = tmp_path / "p.db", 0
+    async with trio.open_nursery() as callers:
+        async with basin(path) as at:
+            entry_id = await at.entry()
+            ending = AtStep(1, lambda task: task.name == "the opener", at.streams.shut_down)
+            trio.lowlevel.add_instrument(ending)
+            callers.start_soon(at.open, entry_id, for_ever, name="the opener")  # noqa: ASYNC111 – to outlive it is the test
+            await trio.sleep_forever()
+        trio.lowlevel.remove_instrument(ending)
+    async with basin(path) as later:
+        assert await later.closes(entry_id) == [(499, "shutdown")]
+
+
+async def test_a_stream_that_would_be_opened_by_one_that_ends_is_refused(tmp_path: Path) -> None:
+    path, ids = tmp_path / "p.db", list[int]()
+
+    async def open_another(feed: Feed) -> Conclusion:
+        try:
+            return await for_ever(feed)
+        finally:
+            with trio.move_on_after(GRACE_S, shield=True), pytest.raises(Draining):
+                await at.open(ids[1], for_ever)
+            ids.append(0)
+
+    async with basin(path) as at:
+        ids += [await at.entry("one"), await at.entry("another")]
+        await at.open(ids[0], open_another)
+        await trio.testing.wait_all_tasks_blocked()
+    assert ids[2:] == [0]
+    async with basin(path) as later:
+        assert [await later.closes(entry_id) for entry_id in ids[:2]] == [[(499, "shutdown")], []]
 
 
 async def test_a_daemon_that_is_cancelled_from_above_concludes_its_streams_too(tmp_path: Path) -> None:
@@ -297,11 +329,10 @@ async def test_a_stream_that_fills_its_channel_is_concluded_413_with_all_up_to_t
 
 async def test_a_full_channel_cannot_be_overlooked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(channels, "CHANNEL_CAP_BYTES", 10)
-    limit_s = 5.0
     refusals: list[PlurnkError] = []
 
     async def overlook(feed: Feed) -> Conclusion:
-        with trio.move_on_after(limit_s, shield=True):
+        with trio.move_on_after(GRACE_S, shield=True):
             try:
                 await feed.append("out", b"far too much")
             except PlurnkError as error:
@@ -404,6 +435,26 @@ async def test_a_feed_writes_its_own_channels_and_only_while_its_stream_lives(tm
         with pytest.raises(Conflict, match="not being written"):
             await feeds[0].append("out", b"late")
         assert await at.content(entry_id) == ("closed", b"")
+
+
+async def test_a_feed_of_a_stream_that_is_over_does_not_write_into_the_next_one_s(tmp_path: Path) -> None:
+    give, feeds = trio.open_memory_channel[Feed](1)
+
+    async def give_away(feed: Feed) -> Conclusion:
+        await give.send(feed)
+        return await for_ever(feed)
+
+    async with basin(tmp_path / "p.db") as at:
+        entry_id = await at.entry()
+        await at.open(entry_id, give_away)
+        first = await feeds.receive()
+        assert await at.streams.cancel(entry_id, reason="the first is over")
+        await at.open(entry_id, give_away)
+        second = await feeds.receive()
+        with pytest.raises(Conflict, match="not being written"):
+            await first.append("out", b"late")
+        await second.append("out", b"in time")
+        assert await at.content(entry_id) == ("active", b"in time")
 
 
 async def test_an_entry_or_channel_that_is_being_written_is_not_deleted(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import trio
 
 from plurnk.content.matching import Rows, Subject
 from plurnk.content.matching.evaluation import match_rows
-from plurnk.errors import TookTooLong, TooLarge, UnsupportedType
+from plurnk.errors import TookTooLong, UnsupportedType
 from plurnk.language.ast import JsonpathMatcher, Matcher, RegexMatcher, XpathMatcher
 from plurnk.workers import pool as pools
 from plurnk.workers.pool import WorkerFailed, open_workers
@@ -83,14 +83,6 @@ async def test_a_worker_whose_pool_does_not_end_it_ends_itself() -> None:
         with pytest.raises(TookTooLong):
             await pool.ask(rows_of(CATASTROPHE, ENDLESS, limit_s=0.2))
         assert children() == []
-
-
-async def test_what_is_too_large_is_not_even_sent(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pools, "MAX_REQUEST_BYTES", 10)
-    async with open_workers() as pool:
-        assert (await pool.ask(rows_of(WORD, b"b" * 10))).count == 1
-        with pytest.raises(TooLarge):
-            await pool.ask(rows_of(WORD, b"b" * 11))
 
 
 async def test_an_answer_beyond_all_bounds_is_not_read(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,7 @@ import trio
 import trio.testing
 
 from plurnk.errors import Draining, PlurnkError, TookTooLong, TooLarge, Unreadable, UnsupportedType
-from plurnk.workers.pool import WorkerFailed, WorkerPool, open_workers
+from plurnk.workers.pool import WORKERS, WorkerFailed, WorkerPool, open_workers
 from plurnk.workers.tasks import MakePreview
 from tests.support.desk import until
 from tests.support.plugins import install_handlers
@@ -127,6 +127,28 @@ async def test_who_stops_waiting_ends_the_worker_before_it_goes_on() -> None:
         assert await pid_of(pool) != pid
 
 
+async def test_what_a_handler_has_started_goes_with_it(tmp_path: Path) -> None:
+    """The worker leads a group of its own, and all of it is killed."""
+    pid_file = tmp_path / "pid"
+    async with open_workers() as pool:
+        async with trio.open_nursery() as asker:
+            asker.start_soon(pool.ask, preview("calling", str(pid_file)))
+            await until(lambda: pid_file.exists() and bool(pid_file.read_bytes()))
+            assert not is_ended(int(pid_file.read_bytes()))
+            asker.cancel_scope.cancel()
+        await until(lambda: is_ended(int(pid_file.read_bytes())))
+        with pytest.raises(WorkerFailed, match="exit code 4"):
+            await pool.ask(preview("orphaning", str(pid_file)))
+        await until(lambda: is_ended(int(pid_file.read_bytes())))
+
+
+async def test_a_handler_that_closes_the_worker_s_pipes_fails() -> None:
+    async with open_workers() as pool:
+        with pytest.raises(WorkerFailed, match="SIGKILL"):
+            await pool.ask(preview("closing"))
+        assert children() == []
+
+
 async def test_a_task_has_a_limit_of_its_own_and_the_pool_one_for_the_rest() -> None:
     async with open_workers(1, task_limit_s=0.05) as pool:
         with pytest.raises(TookTooLong):
@@ -140,14 +162,10 @@ async def test_a_task_has_a_limit_of_its_own_and_the_pool_one_for_the_rest() -> 
 
 async def test_a_limit_of_a_task_does_not_count_the_wait_for_a_worker() -> None:
     async with open_workers(1) as pool, trio.open_nursery() as tasks:
-        tasks.start_soon(_expect, TookTooLong, pool, preview("hanging", limit_s=0.6))
+        await pid_of(pool)
+        tasks.start_soon(pool.ask, preview("napping", "0.5"))
         await trio.testing.wait_all_tasks_blocked()
-        assert await pool.ask(preview("echo", "a", limit_s=0.5)) == "1 a"
-
-
-async def _expect(error: type[PlurnkError], pool: WorkerPool, task: MakePreview) -> None:
-    with pytest.raises(error):
-        await pool.ask(task)
+        assert await pool.ask(preview("echo", "a", limit_s=0.4)) == "1 a"
 
 
 async def test_no_more_than_so_many_work_and_who_came_first_is_served_first() -> None:
@@ -227,6 +245,28 @@ async def test_closing_refuses_those_who_wait_and_leaves_nothing(size: int) -> N
         await pool.ask(preview("echo"))
 
 
+async def test_closing_while_a_worker_is_started_ends_it_too() -> None:
+    async def ask(pool: WorkerPool) -> None:
+        with pytest.raises(Draining):
+            await pool.ask(preview("hanging"))
+
+    files = open_files()
+    async with trio.open_nursery() as askers, open_workers() as pool:
+        askers.start_soon(ask, pool)  # noqa: ASYNC111 – to be there when the pool closes is the test
+        await trio.testing.wait_all_tasks_blocked()  # the process is being started, on a thread
+    assert (children(), open_files()) == ([], files)
+
+
+async def test_who_stops_waiting_while_a_worker_is_started_leaves_none() -> None:
+    files = open_files()
+    async with open_workers() as pool:
+        async with trio.open_nursery() as asker:
+            asker.start_soon(pool.ask, preview("hanging"))
+            await trio.testing.wait_all_tasks_blocked()
+            asker.cancel_scope.cancel()
+        assert (children(), open_files()) == ([], files)
+
+
 async def test_the_block_leaves_nothing_even_if_it_is_cancelled() -> None:
     with trio.CancelScope() as scope:
         async with open_workers() as pool:
@@ -259,6 +299,6 @@ async def test_cancelled_at_any_moment_nothing_is_left() -> None:
                 tasks.start_soon(ask, pool)
                 await trio.sleep(times.random() * 0.02)
         assert await pool.ask(preview("echo", "a")) == "1 a"
-        assert len(children()) <= 2
+        assert len(children()) <= WORKERS
     assert children() == []
     assert open_files() == files

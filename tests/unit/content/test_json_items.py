@@ -26,6 +26,7 @@ def marker(first: int, last: int | None = None) -> LineMarker:
         (' "x" ', marker(1), Slice('[\n  "x"\n]', 1, 1)),
         ("null", marker(1, -1), Slice("[\n  null\n]", 1, 1)),
         ("[1]", marker(0), Slice("[]", 1, 0)),
+        ("\ufeff[1, 2]", marker(2), Slice("[\n  2\n]", 2, 1)),
         ("[1]", marker(-1), Slice("[]", 2, 0)),
         ("", marker(1, -1), Slice("[]", 1, 0)),
         ('[1.10, 1e400, "\\u0041"]', marker(1, 3), Slice('[\n  1.10,\n  1e400,\n  "\\u0041"\n]', 1, 3)),
@@ -107,3 +108,8 @@ def test_items_out_of_range_are_refused_by_number() -> None:
     assert refused.value.detail == "item 2 out of range (1..1)"
     with pytest.raises(NoSuchRange):
         edit_items("1", marker(2), "3")
+
+
+def test_a_byte_order_mark_stays_and_is_no_item() -> None:
+    assert edit_items("\ufeff[1, 2]\n", marker(2), "\ufeff[3]") == "\ufeff[\n  1,\n  3\n]\n"
+    assert edit_items("", marker(1, -1), "\ufeff[3]") == "[\n  3\n]"

@@ -146,3 +146,11 @@ def test_a_path_that_the_library_refuses_is_malformed(path: str, detail: str) ->
 def test_depth_that_is_not_too_deep() -> None:
     found = run("$..x", '{"a":' * 350 + '{"x":\n1}' + "}" * 350, JSON)
     assert found.text == '[{"line":2,"matched":1,"matching":"$' + "['a']" * 350 + "['x']\"}]"
+
+
+@pytest.mark.spec("2.6-jsonpath", "2.6-regex-rows")
+def test_a_byte_order_mark_is_no_part_of_the_text() -> None:
+    content = '\ufeff[1,\n"a"]'
+    assert rows("$[1]", content, JSON) == [{"line": 2, "matched": "a", "matching": "$[1]"}]
+    assert rows("$[0]", content, JSON, marker=2) == [{"line": 2, "matched": "a", "matching": "$[0]"}]
+    assert rows("/^./gm", "\ufeffid\n1", "text/csv") == [{"line": 1, "matched": "i"}, {"line": 2, "matched": "1"}]
