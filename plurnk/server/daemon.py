@@ -48,7 +48,7 @@ from plurnk.server.websocket import CloseCode
 from plurnk.store.clock import utc_now
 from plurnk.store.database import Durability, open_store
 from plurnk.streams.live import open_streams
-from plurnk.workers.pool import TASK_LIMIT_S, open_workers
+from plurnk.workers.pool import open_workers
 
 logger = logging.getLogger(__name__)
 
@@ -139,7 +139,7 @@ async def run(settings: Settings, *, ready: Callable[[str], object], stop: trio.
             durability=cast("Durability", settings.durability),
             events_keep=settings.events_keep,
         ) as store,
-        open_workers(task_limit_s=max(TASK_LIMIT_S, 2 * limits.match_timeout_s)) as workers,
+        open_workers() as workers,
         open_streams(store) as streams,
         open_models(settings.env, providers) as models,
         open_engine(

@@ -25,8 +25,6 @@ T = TypeVar("T")
 WORKERS: Final = 4
 """More than there often are cores: whoever waits behind patterns that burn loses of its own time."""
 
-TASK_LIMIT_S: Final = 10.0
-
 REAP_LIMIT_S: Final = 5.0
 """A killed process is gone at once, unless the kernel has to write out its memory or waits for a disk."""
 
@@ -42,15 +40,12 @@ class WorkerFailed(PlurnkError):
 
 
 @asynccontextmanager
-async def open_workers(size: int = WORKERS, *, task_limit_s: float = TASK_LIMIT_S) -> AsyncIterator[WorkerPool]:
+async def open_workers(size: int = WORKERS) -> AsyncIterator[WorkerPool]:
     """Workers for the length of the block; each is started when it is first needed.
-
-    A worker that works for ``task_limit_s`` on one task ends itself. That is for the case that this process
-    is killed while a worker is busy, so it has to be longer than the deadlines of those who ask.
 
     On the way out every worker is killed; who still waits for an answer gets ``Draining``.
     """
-    pool = WorkerPool(size, task_limit_s)
+    pool = WorkerPool(size)
     try:
         yield pool
     finally:
@@ -64,9 +59,8 @@ async def open_workers(size: int = WORKERS, *, task_limit_s: float = TASK_LIMIT_
 class WorkerPool:
     """At most ``size`` processes, kept and used again. Made by ``open_workers``."""
 
-    def __init__(self, size: int, task_limit_s: float) -> None:
+    def __init__(self, size: int) -> None:
         self._size = size
-        self._task_limit_s = task_limit_s
         self._places = trio.CapacityLimiter(size)
         self._idle: list[_Worker] = []
         self._working: set[_Worker] = set()
@@ -86,7 +80,7 @@ class WorkerPool:
         """
         async with self._places:
             self._check_open()
-            worker = self._rested() or await _start(self._task_limit_s)
+            worker = self._rested() or await _start()
             self._working.add(worker)
             kept = False
             try:
@@ -219,14 +213,14 @@ class _Worker:
         return await self._process.wait()
 
 
-async def _start(task_limit_s: float) -> _Worker:
+async def _start() -> _Worker:
     """Start a worker: in a session of its own, which no Ctrl-C reaches, and with nothing of ours to see.
 
     Raises:
         WorkerFailed: the system does not let us.
     """
     # -P and the folder: what a project calls plurnk is not imported.
-    command = [sys.executable, "-P", "-m", "plurnk.workers.process", str(task_limit_s)]
+    command = [sys.executable, "-P", "-m", "plurnk.workers.process"]
     try:
         process = await trio.lowlevel.open_process(
             command,

@@ -1,6 +1,6 @@
 """The child process: does one task after the other until its pool has gone.
 
-Started as ``python -P -m plurnk.workers.process SECONDS``, with requests on its standard input and answers
+Started as ``python -P -m plurnk.workers.process``, with requests on its standard input and answers
 on its standard output. What a kind of task needs is imported when the first of them comes.
 """
 
@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import resource
 import signal
-import sys
 from typing import Any, BinaryIO, Final
 
 import msgspec
@@ -66,8 +65,7 @@ def perform(task: Task[Any]) -> Any:
 
 
 def main() -> None:
-    """Serve until the end of standard input; the one argument is the limit of a task in seconds."""
-    limit_s = float(sys.argv[1])
+    """Serve until the end of standard input."""
     _confine()
     requests, answers = _private_pipes()
     # Default action: no Python code can run while a regex or a parser burns. Whoever started us may have
@@ -78,8 +76,7 @@ def main() -> None:
     while length := int.from_bytes(requests.read(LENGTH_BYTES), "big"):
         request = decoder.decode(requests.read(length))
         task = request.task.with_contents([requests.read(size) for size in request.sizes])
-        # The pool kills us when its caller's time is over; this is for the pool that was itself killed.
-        signal.setitimer(signal.ITIMER_REAL, task.limit_s or limit_s)
+        signal.setitimer(signal.ITIMER_REAL, task.limit_s)
         answer = _answer(task)
         signal.setitimer(signal.ITIMER_REAL, 0)
         del request, task

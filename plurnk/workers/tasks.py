@@ -30,12 +30,12 @@ ERRORS: Final[Mapping[str, type[PlurnkError]]] = {
 class Task(msgspec.Struct, Generic[T_co], frozen=True, kw_only=True):
     """A question whose answer is of the type T_co.
 
-    ``limit_s``: a worker that works longer on it ends itself; None is the limit of the pool. Unlike a
+    ``limit_s``: a worker that works longer on it ends itself, even if its daemon was killed. Unlike a
     deadline of the asker it does not count the wait for a free worker.
     """
 
     answer_type: ClassVar[Any]
-    limit_s: float | None = None
+    limit_s: float
 
     @property
     def contents(self) -> tuple[bytes, ...]:

@@ -29,10 +29,10 @@ async def main():
     async def ask(content, event):
         matcher = RegexMatcher(raw="/(a+)+!/", pattern="(a+)+!", flags="")
         subject = Subject(data=content, mimetype="text/plain")
-        await pool.ask(MatchEach(matcher=matcher, subjects=(subject,)))
+        await pool.ask(MatchEach(matcher=matcher, subjects=(subject,), limit_s=1))
         event.set()
 
-    async with open_workers(2, task_limit_s=1) as pool, trio.open_nursery() as tasks:
+    async with open_workers(2) as pool, trio.open_nursery() as tasks:
         never, idle = trio.Event(), trio.Event()
         tasks.start_soon(ask, {CONTENT.encode()!r}, never)
         tasks.start_soon(ask, b"aa!", idle)

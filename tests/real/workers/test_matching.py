@@ -19,7 +19,7 @@ CATASTROPHE = RegexMatcher(raw="/^(a+)+$/", pattern="^(a+)+$", flags="")
 ENDLESS = b"a" * 10_000_000 + b"!"
 
 
-def rows_of(matcher: Matcher, data: bytes, mimetype: str = "text/plain", *, limit_s: float | None = None) -> MatchRows:
+def rows_of(matcher: Matcher, data: bytes, mimetype: str = "text/plain", *, limit_s: float = 30) -> MatchRows:
     return MatchRows(matcher=matcher, subject=Subject(data=data, mimetype=mimetype), max_chars=1000, limit_s=limit_s)
 
 
@@ -43,8 +43,8 @@ async def test_rows_come_back_as_they_were_made(matcher: Matcher, data: bytes, m
 async def test_each_subject_is_answered_in_its_place() -> None:
     subjects = tuple(Subject(data=data, mimetype="text/plain") for data in (b"abc", b"", b"xyz", b"b" * 3_000_000))
     async with open_workers() as pool:
-        assert await pool.ask(MatchEach(matcher=WORD, subjects=subjects)) == (True, False, False, True)
-        assert await pool.ask(MatchEach(matcher=WORD, subjects=())) == ()
+        assert await pool.ask(MatchEach(matcher=WORD, subjects=subjects, limit_s=30)) == (True, False, False, True)
+        assert await pool.ask(MatchEach(matcher=WORD, subjects=(), limit_s=30)) == ()
 
 
 async def test_what_cannot_be_matched_is_refused_by_its_class() -> None:
@@ -106,7 +106,9 @@ async def test_a_large_content_is_sent_in_pieces() -> None:
 
     async with open_workers() as pool, trio.open_nursery() as tasks:
         tasks.start_soon(others)
-        answer = await pool.ask(MatchEach(matcher=WORD, subjects=(Subject(data=data, mimetype="text/plain"),)))
+        answer = await pool.ask(
+            MatchEach(matcher=WORD, subjects=(Subject(data=data, mimetype="text/plain"),), limit_s=30)
+        )
         assert turns > len(data) // pools.PIECE_BYTES
         tasks.cancel_scope.cancel()
     assert answer == (True,)
