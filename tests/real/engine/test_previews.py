@@ -197,7 +197,7 @@ async def test_what_is_not_ready_in_time_is_made_for_the_next_packet(
     class Slow(Outlines):
         async def ask(self, task: Task[T]) -> T:
             if not self.asked:
-                self.asked.append(MakePreview(content="", mimetype="", budget_chars=0))
+                self.asked.append(MakePreview(content="", mimetype="", budget_chars=0, limit_s=1))
                 await trio.sleep_forever()
             return await super().ask(task)
 
