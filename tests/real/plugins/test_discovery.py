@@ -68,7 +68,7 @@ async def test_a_preview_handler_of_a_third_party_is_found(tmp_path: Path, monke
     install_handlers(tmp_path, monkeypatch)
     assert preview_types() == before | HANDLER_TYPES
     async with open_workers() as workers:
-        task = MakePreview(mimetype="text/x-echo", content="inside", budget_chars=10)
+        task = MakePreview(mimetype="text/x-echo", content="inside", budget_chars=10, limit_s=30)
         assert await workers.ask(task) == "6 inside"
 
 
@@ -147,5 +147,5 @@ async def test_a_handler_that_is_not_what_it_promises_costs_its_previews(
         load_preview_handler(discover(MIMETYPES)[mimetype])
     async with open_workers() as workers:
         with pytest.raises(Conflict) as there:
-            await workers.ask(MakePreview(mimetype=mimetype, content="", budget_chars=10))
+            await workers.ask(MakePreview(mimetype=mimetype, content="", budget_chars=10, limit_s=30))
     assert (here.value.detail, there.value.detail) == (message, message)
