@@ -30,9 +30,9 @@ ORDERS_MAX_BYTES: Final = 16 * 1024 * 1024
 KEPT: Final = 4096
 AT_ONCE: Final = 2
 
-PREVIEW_LIMIT_S: Final = 1.0
-"""For one preview, from the moment at which a worker begins: 512 KiB take up to half of it, and a grammar that
-is given text of another language may take for ever."""
+PREVIEW_LIMIT_S: Final = 0.5
+"""Of processor time, for one preview: 512 KiB take up to 0.15 s (``bench/previews.py``), and
+a grammar that is given text of another language may take for ever."""
 
 PREVIEWS_LIMIT_S: Final = 2.0
 """For all of a packet: so long may a turn wait for them. What is not ready then is ordered by the next."""

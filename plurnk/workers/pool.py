@@ -16,7 +16,7 @@ import trio
 from trio.lowlevel import FdStream
 
 from plurnk.errors import Draining, PlurnkError, TookTooLong
-from plurnk.workers.tasks import ERRORS, LENGTH_BYTES, Done, Failed, Refused, Request, Task
+from plurnk.workers.tasks import ERRORS, LENGTH_BYTES, OUT_OF_TIME, Done, Failed, Refused, Request, Task
 
 logger = logging.getLogger(__name__)
 
@@ -159,7 +159,7 @@ class _Worker:
             return await self._receive()
         except (trio.BrokenResourceError, EOFError):
             ended = await self.end()  # it has ended, or closed its pipes; how it ended is not changed by this
-        if ended == -signal.SIGALRM:
+        if -ended in OUT_OF_TIME:
             raise TookTooLong("it took longer than a worker may work")
         how = signal.Signals(-ended).name if ended < 0 else f"exit code {ended}"
         raise WorkerFailed(f"the worker ended with {how}")

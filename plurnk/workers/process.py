@@ -18,6 +18,8 @@ from plurnk.errors import PlurnkError, TooLarge
 from plurnk.workers.tasks import (
     ERRORS,
     LENGTH_BYTES,
+    OUT_OF_TIME,
+    WAITING_FACTOR,
     Done,
     Failed,
     MakePreview,
@@ -69,16 +71,17 @@ def main() -> None:
     _confine()
     requests, answers = _private_pipes()
     # Default action: no Python code can run while a regex or a parser burns. Whoever started us may have
-    # blocked the signal.
-    signal.signal(signal.SIGALRM, signal.SIG_DFL)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGALRM})
+    # blocked the signals.
+    for out_of_time in OUT_OF_TIME:
+        signal.signal(out_of_time, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, OUT_OF_TIME)
     decoder = msgspec.msgpack.Decoder(Request)
     while length := int.from_bytes(requests.read(LENGTH_BYTES), "big"):
         request = decoder.decode(requests.read(length))
         task = request.task.with_contents([requests.read(size) for size in request.sizes])
-        signal.setitimer(signal.ITIMER_REAL, task.limit_s)
+        _set_timers(task.limit_s)
         answer = _answer(task)
-        signal.setitimer(signal.ITIMER_REAL, 0)
+        _set_timers(0)
         del request, task
         message = msgspec.msgpack.encode(msgspec.structs.replace(answer, spent=_resident_bytes() > KEEP_BYTES))
         answers.write(len(message).to_bytes(LENGTH_BYTES, "big") + message)
@@ -95,6 +98,12 @@ def _answer(task: Task[Any]) -> Done | Refused | Failed:
         return Refused(kind=TooLarge.__name__, detail=f"it takes more than {MEMORY_BYTES // 1024**2} MiB of memory")
     except Exception as error:  # noqa: BLE001 – whatever a plugin raises is an answer, too
         return Failed(detail=f"{type(error).__name__}: {error}"[:DETAIL_CHARS])
+
+
+def _set_timers(limit_s: float) -> None:
+    """Have the kernel end this process; 0: not any more."""
+    signal.setitimer(signal.ITIMER_PROF, limit_s)
+    signal.setitimer(signal.ITIMER_REAL, WAITING_FACTOR * limit_s)
 
 
 def _private_pipes() -> tuple[BinaryIO, BinaryIO]:

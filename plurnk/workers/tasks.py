@@ -6,6 +6,7 @@ nothing else can run.
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Final, Generic, Self, TypeVar
 
@@ -17,6 +18,12 @@ from plurnk.errors import PlurnkError
 from plurnk.language.ast import Matcher
 
 T_co = TypeVar("T_co", covariant=True)
+
+WAITING_FACTOR: Final = 3
+"""On a busy machine a task takes longer than it works, and that is not its fault."""
+
+OUT_OF_TIME: Final = frozenset({signal.SIGPROF, signal.SIGALRM})
+"""What ends a worker at the limit of its task."""
 
 LENGTH_BYTES: Final = 8
 """Before each message stands its length, big-endian."""
@@ -30,8 +37,8 @@ ERRORS: Final[Mapping[str, type[PlurnkError]]] = {
 class Task(msgspec.Struct, Generic[T_co], frozen=True, kw_only=True):
     """A question whose answer is of the type T_co.
 
-    ``limit_s``: a worker that works longer on it ends itself, even if its daemon was killed. Unlike a
-    deadline of the asker it does not count the wait for a free worker.
+    ``limit_s``: of processor time; a worker that needs more, or WAITING_FACTOR times as long in all, is ended
+    by the kernel, even if its daemon was killed. Unlike a deadline of the asker it counts no wait for a worker.
     """
 
     answer_type: ClassVar[Any]

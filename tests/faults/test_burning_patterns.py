@@ -73,7 +73,7 @@ async def test_a_daemon_that_is_told_to_stop_while_patterns_burn_stops_and_leave
 
 
 async def test_workers_whose_daemon_was_killed_end_by_themselves() -> None:
-    """One burns: the kernel's alarm ends it. The other is idle: it sees the end of its pipe."""
+    """One burns: a timer of the kernel's ends it. The other is idle: it sees the end of its pipe."""
     process = await trio.lowlevel.open_process([sys.executable, "-c", POOL], cwd=ROOT, stdout=subprocess.PIPE)
     assert process.stdout is not None
     async with process.stdout:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol
 
 from plurnk.content.lines import count_lines
 from plurnk.content.previews.plain import clip, numbered_line, preview
@@ -18,11 +18,32 @@ INDENT: Final = "  "
 _MAX_INDENTS: Final = 8
 # A line of the head that is cut shorter than this says nothing.
 _MIN_CUT_CHARS: Final = 20
+# The shortest line there is, ``1:<TAB>``, and its newline.
+_LEAST_LINE_CHARS: Final = 4
+
+
+class Part(Protocol):
+    """What has a line in an outline. Of thousands few are shown: ``line`` and ``text`` may be made when asked for."""
+
+    @property
+    def line(self) -> int:
+        """The 1-based line where it begins."""
+        ...
+
+    @property
+    def depth(self) -> int:
+        """How deep it lies; 0 is the top."""
+        ...
+
+    @property
+    def text(self) -> str:
+        """What is shown of it, in one line."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
 class Symbol:
-    """A part that has a name: the 1-based line where it begins, how deep it lies (0: top), its text in one line."""
+    """A part that is made at once."""
 
     line: int
     depth: int
@@ -45,34 +66,35 @@ class Handler:
         return self.make(content, budget_chars) or preview(content, self.mimetype, budget_chars)
 
 
-def outline(symbols: Sequence[Symbol], budget_chars: int, *, indent: str = INDENT) -> str:
-    """As many of ``symbols`` as fit, in the order in which they are given, and how many are left out.
+def outline(parts: Sequence[Part], budget_chars: int, *, indent: str = INDENT) -> str:
+    """As many of ``parts`` as fit, in the order in which they are given, and how many are left out.
 
     The shallow ones go first, and of one depth the first ones. ``""`` when there are none.
     """
-    if not symbols:
+    if not parts:
         return ""
-    lines: list[str] = []
-    for width in (MAX_TEXT_CHARS, _NARROW_CHARS):
-        lines = [_line(symbol, indent, width) for symbol in symbols]
-        if _size(lines) <= budget_chars:
-            return "\n".join(lines)
-    order = sorted(range(len(lines)), key=lambda index: symbols[index].depth)
-    room = budget_chars - len(more(len(lines))) - 1
-    count = fitting((lines[index] for index in order), room)
+    if _may_fit(parts, budget_chars):
+        for width in (MAX_TEXT_CHARS, _NARROW_CHARS):
+            lines = [_line(part, indent, width) for part in parts]
+            if _size(lines) <= budget_chars:
+                return "\n".join(lines)
+    order = sorted(range(len(parts)), key=lambda index: parts[index].depth)
+    room = budget_chars - len(more(len(parts))) - 1
+    count = fitting((_line(parts[index], indent, _NARROW_CHARS) for index in order), room)
     if not count:
-        return clip(lines[order[0]], budget_chars)
-    return "\n".join([*(lines[index] for index in sorted(order[:count])), more(len(lines) - count)])
+        return clip(_line(parts[order[0]], indent, _NARROW_CHARS), budget_chars)
+    shown = [_line(parts[index], indent, _NARROW_CHARS) for index in sorted(order[:count])]
+    return "\n".join([*shown, more(len(parts) - count)])
 
 
-def outline_with_head(symbols: Sequence[Symbol], content: str, budget_chars: int, *, indent: str = INDENT) -> str:
+def outline_with_head(parts: Sequence[Part], content: str, budget_chars: int, *, indent: str = INDENT) -> str:
     """``outline``; when all fit, with lines from the head of ``content`` between them, blank ones left out."""
-    lines = [(symbol.line, _line(symbol, indent)) for symbol in symbols]
-    numbers = {symbol.line for symbol in symbols}
+    lines = [(part.line, _line(part, indent)) for part in parts] if _may_fit(parts, budget_chars) else []
     total = count_lines(content)
     room = budget_chars - len(more(total, "line")) - 1 - _size(line for _, line in lines)
-    if not symbols or room < 0:
-        return outline(symbols, budget_chars, indent=indent)
+    if not lines or room < 0:
+        return outline(parts, budget_chars, indent=indent)
+    numbers = {number for number, _ in lines}
     for number, text in _lines_with_text(content):
         if number in numbers:
             continue
@@ -117,8 +139,12 @@ def more(count: int, noun: str = "") -> str:
     return f"… {count} more{f' {noun}' if noun else ''}{'s' if noun and count != 1 else ''}"
 
 
-def _line(symbol: Symbol, indent: str, width: int = MAX_TEXT_CHARS) -> str:
-    return numbered_line(symbol.line, indent * min(symbol.depth, _MAX_INDENTS) + clip(symbol.text, width))
+def _may_fit(parts: Sequence[Part], budget_chars: int) -> bool:
+    return len(parts) * _LEAST_LINE_CHARS <= budget_chars + 1
+
+
+def _line(part: Part, indent: str, width: int = MAX_TEXT_CHARS) -> str:
+    return numbered_line(part.line, indent * min(part.depth, _MAX_INDENTS) + clip(part.text, width))
 
 
 def _size(lines: Iterable[str]) -> int:

@@ -16,7 +16,7 @@ from typing import Final
 
 from tree_sitter import Language, Node, Parser
 
-from plurnk.content.previews.outline import MAX_TEXT_CHARS, Handler, Symbol, one_line, outline_with_head
+from plurnk.content.previews.outline import MAX_TEXT_CHARS, Handler, one_line, outline_with_head
 
 
 def _kinds(*names: str) -> frozenset[str]:
@@ -44,6 +44,11 @@ _LEAVES: Final = _kinds(
     "alias_declaration concept_definition struct_item enum_item union_item given_definition",
     "file_scoped_namespace_declaration",
 )
+# What is shown of a source without definitions, like a module of constants.
+_CONSTANTS: Final = _kinds(
+    "assignment assignment_expression const_declaration const_item declaration lexical_declaration preproc_def",
+    "property_declaration static_item val_definition var_declaration variable_declaration",
+)
 # What may stand around definitions without being one.
 _AROUND: Final = _kinds(
     "ERROR block body_statement class_body compound_statement declaration_list enum_body enum_body_declarations",
@@ -68,6 +73,46 @@ _BODIES: Final = ("_body", "block", "accessor_list")
 _MAX_LEAD_BYTES: Final = 80
 _NO_LEAD: Final = re.compile(rb"[;:{}]")
 _MAX_SIGNATURE_BYTES: Final = 8 * MAX_TEXT_CHARS
+# A parser reports each hundred of its steps. That is one report for 50 to 350 bytes of real sources.
+_LEAST_REPORTS: Final = 256
+_BYTES_PER_REPORT: Final = 16
+_CHUNK_BYTES: Final = 64 * 1024
+
+
+@dataclass(slots=True)  # not frozen: there are thousands, and that makes them three times as dear
+class _Definition:
+    node: Node
+    depth: int
+    source: bytes
+
+    @property
+    def line(self) -> int:
+        """That of its name, below decorators and a return type."""
+        return self._first().start_point.row + 1
+
+    @property
+    def text(self) -> str:
+        """The line that its name is on, up to its body."""
+        node, body, first = self.node, _body(self.node), self._first()
+        start = node.start_byte
+        if first.start_point.row > node.start_point.row:  # below its annotations
+            start = self.source.rfind(b"\n", 0, first.start_byte) + 1
+        else:
+            start = _with_lead(self.source, start)
+        end = node.end_byte if body is None else _end_of_signature(node, body)
+        text = self.source[start : min(end, start + _MAX_SIGNATURE_BYTES)].decode("utf-8", "ignore")
+        if body is None:
+            text = text.partition("\n")[0]
+        text = one_line(text).rstrip(" {:=;")
+        name = _name(node)
+        if _is_behind(name, body):
+            text = f"{text} {one_line(self.source[name.start_byte : name.end_byte].decode())}"
+        return text
+
+    def _first(self) -> Node:
+        """Where it begins to say what it is."""
+        name = _name(self.node)
+        return self.node if _is_behind(name, _body(self.node)) else name
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,20 +125,26 @@ class _Code:
     leaves: frozenset[str] = _LEAVES
 
     def preview(self, content: str, budget_chars: int) -> str:
-        return outline_with_head(tuple(self.definitions(content.encode())), content, budget_chars)
+        source = content.encode()
+        root = _parsed(source, _language(self.package, self.function))
+        if root is None:
+            return ""
+        found = tuple(self._found(root, source, self.leaves))
+        if not found:
+            found = tuple(self._found(root, source, self.leaves | _CONSTANTS))
+        return outline_with_head(found, content, budget_chars)
 
-    def definitions(self, source: bytes) -> Iterator[Symbol]:
-        root = Parser(_language(self.package, self.function)).parse(source).root_node
+    def _found(self, root: Node, source: bytes, leaves: frozenset[str]) -> Iterator[_Definition]:
         below = [(child, 0) for child in reversed(root.named_children)]
         while below:
             node, depth = below.pop()
             kind = node.type
-            if kind in self.leaves or (kind in _NAMINGS and _names_function(node)):
-                yield _symbol(node, depth, source)
+            if kind in leaves or (kind in _NAMINGS and _names_function(node)):
+                yield _Definition(node, depth, source)
             elif kind in self.scopes:
                 # Without a body it is the name of a type: ``struct point p;``.
                 if not kind.endswith("_specifier") or _body(node) is not None:
-                    yield _symbol(node, depth, source)
+                    yield _Definition(node, depth, source)
                     below.extend((child, depth + 1) for child in reversed(node.named_children))
             elif kind in _AROUND or kind in _NAMINGS:
                 below.extend((child, depth) for child in reversed(node.named_children))
@@ -102,6 +153,19 @@ class _Code:
 @cache
 def _language(package: str, function: str) -> Language:
     return Language(getattr(import_module(package), function)())
+
+
+def _parsed(source: bytes, language: Language) -> Node | None:
+    """None: given up, since a grammar may go round for ever in text of another language."""
+    reports = iter(range(_LEAST_REPORTS + len(source) // _BYTES_PER_REPORT))
+    try:
+        tree = Parser(language).parse(
+            lambda at, _point: source[at : at + _CHUNK_BYTES],
+            progress_callback=lambda _at, _has_error: next(reports, None) is None,
+        )
+    except ValueError:
+        return None
+    return tree.root_node
 
 
 def _value(node: Node) -> Node | None:
@@ -122,33 +186,30 @@ def _names_function(node: Node) -> bool:
     return declarator is not None and declarator.type == "function_declarator"
 
 
+def _name(node: Node) -> Node:
+    return node.child_by_field_name("name") or node.child_by_field_name("declarator") or node
+
+
+def _end_of_signature(node: Node, body: Node) -> int:
+    """Before the body and the comments in front of it; an enumeration without a name is told by what is in it."""
+    if node.type == "enum_specifier" and node.child_by_field_name("name") is None:
+        return node.end_byte
+    while (before := body.prev_named_sibling) is not None and before.type == "comment":
+        body = before
+    return body.start_byte
+
+
+def _is_behind(name: Node, body: Node | None) -> bool:
+    """Whether the name stands behind the body: ``typedef struct {…} name``."""
+    return body is not None and name.start_byte > body.start_byte
+
+
 def _body(node: Node) -> Node | None:
     holders = (node, _value(node), node.child_by_field_name("type") if node.type == "type_definition" else None)
     for holder in holders:
         if holder is not None and (body := holder.child_by_field_name("body")) is not None:
             return body
     return next((child for child in node.named_children if child.type.endswith(_BODIES)), None)
-
-
-def _symbol(node: Node, depth: int, source: bytes) -> Symbol:
-    """The definition by the line that its name is on, up to its body."""
-    body = _body(node)
-    name = node.child_by_field_name("name") or node.child_by_field_name("declarator") or node
-    is_named_behind = body is not None and name.start_byte > body.start_byte
-    first = node if is_named_behind else name
-    start = node.start_byte
-    if first.start_point.row > node.start_point.row:  # below its annotations
-        start = source.rfind(b"\n", 0, first.start_byte) + 1
-    else:
-        start = _with_lead(source, start)
-    end = node.end_byte if body is None else body.start_byte
-    text = source[start : min(end, start + _MAX_SIGNATURE_BYTES)].decode("utf-8", "ignore")
-    if body is None:
-        text = text.partition("\n")[0]
-    text = one_line(text).rstrip(" {:=;")
-    if is_named_behind:
-        text = f"{text} {one_line(source[name.start_byte : name.end_byte].decode())}"
-    return Symbol(first.start_point.row + 1, depth, text)
 
 
 def _with_lead(source: bytes, start: int) -> int:

@@ -11,10 +11,29 @@ from typing import Final, Literal
 
 import yaml
 
-from plurnk.content.previews.outline import Handler, Symbol, line_from, outline_with_head
+from plurnk.content.previews.outline import Handler, line_from, outline_with_head
 
 # libyaml's, unless PyYAML was built without it.
 _LOADER: Final = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+@dataclass(slots=True)  # not frozen: there are thousands, and that makes them three times as dear
+class _Key:
+    """A key, or the ``---`` of a document, at offset ``at``; ``dash`` is before the first key of an item."""
+
+    content: str
+    at: int
+    depth: int
+    dash: str = ""
+
+    @property
+    def line(self) -> int:
+        # Marks of YAML also count breaks that are none to an operation.
+        return self.content.count("\n", 0, self.at) + 1
+
+    @property
+    def text(self) -> str:
+        return self.dash + line_from(self.content, self.at)
 
 
 @dataclass(slots=True)
@@ -27,38 +46,35 @@ class _Open:
     is_item: bool = False
     children: int = 0
 
-    def awaits_key(self) -> bool:
-        return self.kind == "mapping" and self.children % 2 == 0
-
     def depth_of_key(self) -> int:
         """Of the latest key: the first key of an item stands for the item, its others lie below it."""
         return self.depth + (self.is_item and self.children > 2)
 
 
-def keys(content: str) -> Iterator[Symbol]:
-    """Every key of a block mapping with its line, and ``---`` for every document but the first.
+def keys(content: str) -> Iterator[_Key]:
+    """Every key of a block mapping, and ``---`` for every document but the first.
 
     Raises:
         yaml.YAMLError: ``content`` is not YAML.
     """
-    opened = [_Open("document")]
-    line, counted = 1, 0
+    opened = [parent := _Open("document")]
     for event in yaml.parse(content, Loader=_LOADER):
-        parent, at = opened[-1], 0 if event.start_mark is None else event.start_mark.index
         if isinstance(event, yaml.NodeEvent):
-            is_key = parent.awaits_key() and not parent.is_flow
             parent.children += 1
-            if is_key:
-                line, counted = line + content.count("\n", counted, at), at
+            if parent.kind == "mapping" and parent.children % 2 and not parent.is_flow:
                 dash = "- " if parent.is_item and parent.children == 1 else ""
-                yield Symbol(line, parent.depth_of_key(), dash + line_from(content, at))
+                yield _Key(content, _offset(event), parent.depth_of_key(), dash)
             if isinstance(event, yaml.CollectionStartEvent):
-                opened.append(_open(event, parent))
+                opened.append(parent := _open(event, parent))
         elif isinstance(event, yaml.CollectionEndEvent):
             opened.pop()
+            parent = opened[-1]
         elif isinstance(event, yaml.DocumentStartEvent) and event.explicit and parent.children:
-            line, counted = line + content.count("\n", counted, at), at
-            yield Symbol(line, 0, "---")
+            yield _Key(content, _offset(event), 0)
+
+
+def _offset(event: yaml.Event) -> int:
+    return 0 if event.start_mark is None else event.start_mark.index
 
 
 def _open(event: yaml.CollectionStartEvent, parent: _Open) -> _Open:
@@ -72,10 +88,10 @@ def _open(event: yaml.CollectionStartEvent, parent: _Open) -> _Open:
 
 def _preview(content: str, budget_chars: int) -> str:
     try:
-        symbols = tuple(keys(content))
+        found = tuple(keys(content))
     except yaml.YAMLError:
         return ""
-    return outline_with_head(symbols, content, budget_chars)
+    return outline_with_head(found, content, budget_chars)
 
 
 handler: Final = Handler("application/yaml", _preview)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import logging
+import os
+import sys
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TypeVar, cast
 
@@ -19,6 +22,7 @@ from plurnk.workers.pool import open_workers
 from plurnk.workers.tasks import MakePreview, Task
 from tests.support.engines import Bench, do, engine_with
 from tests.support.plugins import HANDLER_TYPES, install_handlers
+from tests.support.source import ROOT
 from tests.support.workers import InlineWorkers
 
 T = TypeVar("T")
@@ -252,3 +256,102 @@ async def test_workers_without_processes_answer_as_the_pool_does(tmp_path: Path)
         (request,) = bench.model.requests
     assert shown(request, "known://echo") == f"150 {LONG[:20]}".rstrip()
     assert shown(request, "known://failing") == HEAD
+
+
+INDEX = """\
+* {"channels":{"body":{"mimetype":"text/x-python","tokens":23}},"path":"known://app.py"}
+<<known://app.py:
+4:\tclass App
+5:\t  def run(self, name: str) -> int
+9:\tdef f()
+… 6 more lines
+:known://app.py
+* {"channels":{"body":{"mimetype":"application/yaml","tokens":21}},"path":"known://conf.yaml"}
+<<known://conf.yaml:
+2:\tname: app
+3:\tserver:
+4:\t  host: localhost
+5:\t  port: 80
+… 1 more
+:known://conf.yaml
+* {"channels":{"body":{"mimetype":"application/json","tokens":24}},"path":"known://data.json"}
+<<known://data.json:
+1:\tusers: [{id, name}, … 1 more]
+2:\tnext: null
+3:\tpages: {a}
+:known://data.json
+* {"channels":{"body":{"mimetype":"text/markdown","tokens":22}},"path":"known://note.md"}
+<<known://note.md:
+1:\t# Plan
+3:\tWhat there is to do, in som…
+5:\t## First
+9:\t## Then
+… 7 more lines
+:known://note.md
+* {"channels":{"body":{"mimetype":"text/html","tokens":22}},"path":"known://page.html"}
+<<known://page.html:
+1:\ttitle: Hello
+2:\t  main
+3:\th1: Hello you
+5:\t  h2: More
+:known://page.html
+* {"channels":{"body":{"mimetype":"text/csv","tokens":21}},"path":"known://table.csv"}
+<<known://table.csv:
+1:\tid,name
+2:\t1,Ann
+3:\t2,Bob
+4:\t3,Cid
+5:\t4,Dot
+6:\t5,Eve
+… 7 more rows of 12
+:known://table.csv
+* {"channels":{"body":{"mimetype":"text/markdown","tokens":35}},"path":"known://text"}
+<<known://text:
+1:\tone line and then
+2:\tanother line that is longer
+… 4 more lines
+:known://text"""
+
+
+@pytest.mark.spec("2.8-preview-is-render-time", "2.8-preview-budget")
+async def test_the_index_of_entries_of_different_types(tmp_path: Path) -> None:
+    contents = {
+        "app.py": "import os\n\n\nclass App:\n    def run(self, name: str) -> int:\n        return 1\n\n\ndef f(): 1\n",
+        "conf.yaml": "# of the app\nname: app\nserver:\n  host: localhost\n  port: 80\n  paths: [/, /a, /b]\n",
+        "data.json": '{"users": [{"id": 1, "name": "Ann"}, {"id": 2, "name": "Bob"}], "next": null, "pages": {"a": 1}}',
+        "note.md": "# Plan\n\nWhat there is to do, in some more words than fit.\n\n## First\n\none\n\n## Then\n\ntwo\n",
+        "page.html": "<title>Hello</title>\n<main>\n<h1>Hello you</h1>\n<p>text of it</p>\n<h2>More</h2>\n</main>\n",
+        "table.csv": "id,name\n1,Ann\n2,Bob\n3,Cid\n4,Dot\n5,Eve\n6,Fay\n7,Gus\n8,Hal\n9,Ida\n10,Jo\n11,Kim\n12,Lea\n",
+        "text": "one line and then\nanother line that is longer\n" * 3,
+    }
+    types = frozenset(point.name for point in entry_points(group="plurnk.mimetypes"))
+    async with engine_with(
+        tmp_path / "p.db", [DONE], workers=InlineWorkers(), preview_types=types, limits=Limits(preview_chars=80)
+    ) as bench:
+        for path, content in contents.items():
+            await do(bench, f"<<EDIT(known://{path}):{content}:EDIT <<READ(known://{path})::READ")
+        await run(bench)
+        (request,) = bench.model.requests
+    index = request.messages[0].content.partition("# Plurnk System Index\n")[2].partition("\n\n# Plurnk")[0]
+    assert index == INDEX
+
+
+EVERY_PREVIEW = """
+from importlib.metadata import entry_points
+from pathlib import Path
+for point in sorted(entry_points(group="plurnk.mimetypes"), key=lambda point: point.name):
+    for path in ("plurnk/content/lines.py", "README.md"):
+        print(ascii(point.load().preview(Path(path).read_text("utf-8"), 256)))
+"""
+
+
+@pytest.mark.spec("2.8-preview-deterministic")
+async def test_every_process_makes_the_same_previews() -> None:
+    made = set[bytes]()
+    for seed in "12":
+        command = [sys.executable, "-c", EVERY_PREVIEW]
+        env = os.environ | {"PYTHONHASHSEED": seed}
+        result = await trio.run_process(command, capture_stdout=True, cwd=ROOT, env=env)
+        made.add(result.stdout)
+    (lines,) = (text.count(b"\n") for text in made)
+    assert lines == 2 * len(entry_points(group="plurnk.mimetypes"))

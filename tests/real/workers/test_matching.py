@@ -78,7 +78,7 @@ async def test_a_catastrophic_pattern_stops_nobody_and_is_gone_with_its_caller()
 
 
 async def test_a_worker_whose_pool_does_not_end_it_ends_itself() -> None:
-    """The alarm's default action is the kernel's: no Python code has to run for it."""
+    """The timer's default action is the kernel's: no Python code has to run for it."""
     async with open_workers(1) as pool:
         with pytest.raises(TookTooLong):
             await pool.ask(rows_of(CATASTROPHE, ENDLESS, limit_s=0.2))

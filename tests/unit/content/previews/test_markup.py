@@ -43,18 +43,18 @@ FEED = (
             500,
             (
                 "3:\ttitle: The page\n"
-                "6:\theader.top.wide\n"
-                "6:\t  nav#menu\n"
-                "6:\t    ul\n"
-                "7:\tmain\n"
+                "6:\t  header.top.wide\n"
+                "6:\t    nav#menu\n"
+                "6:\t      ul\n"
+                "7:\t  main\n"
                 "8:\th1: Hello you\n"
-                "10:\t  section#s1\n"
+                "10:\t    section#s1\n"
                 "10:\t  h2: First\n"
-                "11:\t  div#end"
+                "11:\t    div#end"
             ),
         ),
-        (100, "3:\ttitle: The page\n6:\theader.top.wide\n6:\t  nav#menu\n7:\tmain\n8:\th1: Hello you\n… 4 more"),
-        (40, "3:\ttitle: The page\n… 8 more"),
+        (100, "3:\ttitle: The page\n6:\t  header.top.wide\n7:\t  main\n8:\th1: Hello you\n10:\t  h2: First\n… 4 more"),
+        (45, "3:\ttitle: The page\n8:\th1: Hello you\n… 7 more"),
     ],
 )
 def test_a_page_is_its_title_headings_and_divisions(budget_chars: int, expected: str) -> None:
@@ -84,6 +84,11 @@ def test_a_page_is_its_title_headings_and_divisions(budget_chars: int, expected:
 )
 def test_xml_is_its_elements(budget_chars: int, expected: str) -> None:
     assert xml.preview(FEED, budget_chars) == expected
+
+
+def test_a_page_needs_no_body() -> None:
+    page = "<title>T</title>\n<main>\n<h1>A</h1>\n<p>b\n</main>\n"
+    assert html.preview(page, 60) == "1:\ttitle: T\n2:\t  main\n3:\th1: A"
 
 
 def test_xhtml_is_a_page_and_svg_and_rss_are_xml() -> None:

@@ -506,6 +506,34 @@ def test_mistakes_in_the_source_cost_nothing_else() -> None:
     assert source_code.python.preview(source, 35) == "1:\tdef a()\n4:\tdef b()\n7:\tdef c()"
 
 
-@pytest.mark.parametrize("source", ["# only\n# comments\n# here\n", "", "x = 1\ny = 2\nz = 3\n", "\0\n\0\n\0\n\0\n"])
+@pytest.mark.parametrize(
+    ("handler", "source", "expected"),
+    [
+        (source_code.python, "# a\n\nif X:\n    A: Final = 1\nB = [\n    2,\n]\nf(A)\n", "4:\tA: Final = 1\n5:\tB = ["),
+        (source_code.javascript, "import x from 'y';\nmodule.exports = {\n  a: 1,\n};\n", "2:\tmodule.exports"),
+        (source_code.c, "#ifndef E\n#define E 1\n#endif\nextern int x;\n", "2:\t#define E 1\n4:\textern int x"),
+    ],
+)
+def test_without_definitions_there_are_constants(handler: Handler, source: str, expected: str) -> None:
+    assert handler.preview(source, len(expected)) == expected
+
+
+def test_a_comment_before_the_body_is_not_of_the_signature() -> None:
+    source = "def a(b):  # why\n    # and how\n    return 1\n"
+    assert source_code.python.preview(source, 11) == "1:\tdef a(b)"
+
+
+def test_an_enumeration_without_a_name_is_told_by_its_members() -> None:
+    source = "enum {\n  RED = 1,\n  GREEN,\n};\n"
+    assert source_code.c.preview(source, 30) == "1:\tenum { RED = 1, GREEN, }"
+
+
+@pytest.mark.parametrize("source", ["# only\n# comments\n# here\n", "", "f(1)\ng(2)\nh(3)\n", "\0\n\0\n\0\n\0\n"])
 def test_without_definitions_there_is_the_head(source: str) -> None:
     assert source_code.python.preview(source, 16) == preview(source, "text/x-python", 16)
+
+
+@pytest.mark.spec("2.8-preview-deterministic")
+def test_a_grammar_that_goes_round_for_ever_is_given_up() -> None:
+    source = "a>s'\"'function[)}|d(-t \n" * 2
+    assert source_code.tsx.preview(source, 40) == preview(source, "text/tsx", 40)
