@@ -24,6 +24,8 @@ from plurnk.plugins.registry import ProviderPlugins
 from plurnk.schemes.exec import exec_
 from plurnk.schemes.log import log
 from plurnk.schemes.notes import known, plurnk, skill, unknown
+from plurnk.store import channels, entries
+from plurnk.store.database import Tx
 from plurnk.store.sessions import Run, Session
 from plurnk.streams.live import open_streams
 from plurnk.wire.notifications import Notification
@@ -160,3 +162,17 @@ async def do(bench: Bench, text: str) -> list[OpResult]:
     results, _turn_id = await client.run(statements)
     await client.close()
     return results
+
+
+async def put_bytes(bench: Bench, path: str, data: bytes, mimetype: str = "text/plain") -> int:
+    """Give the entry ``known://path`` these bytes, as no statement can; returns its id."""
+
+    def put(tx: Tx) -> int:
+        entry = entries.find(tx.db, bench.session.id, "known", path) or entries.create(
+            tx, bench.session.id, "known", path
+        )
+        channel = channels.find(tx.db, entry.id, "body") or channels.create(tx.db, entry.id, "body", mimetype)
+        channels.replace(tx.db, channel, data, mimetype=mimetype, tokens=1)
+        return entry.id
+
+    return await bench.engine.store.write(put)

@@ -9,12 +9,11 @@ import pytest
 import trio
 
 from plurnk.engine.limits import Limits
-from plurnk.store import channels, entries
-from plurnk.store.database import Tx
+from plurnk.store import entries
 from plurnk.store.loops import Submission
 from plurnk.wire.results import OpResult
 from plurnk.workers.pool import open_workers
-from tests.support.engines import Bench, do, engine_with
+from tests.support.engines import Bench, do, engine_with, put_bytes
 
 PEOPLE = json.dumps([{"name": "Ada", "age": 36}, {"name": "Bob", "age": 7}, {"name": "Cyd", "age": 61}], indent=1)
 PAGE = "<list>\n <item id='1'>one</item>\n <item id='2'>two</item>\n</list>\n"
@@ -32,17 +31,8 @@ SETUP = (
 
 async def set_up(bench: Bench) -> None:
     """The entries of SETUP, one of them binary."""
-    results = await do(bench, SETUP)
-    assert [r.status for r in results] == [201] * 8
-    picture = results[-1].entry_id
-    assert picture is not None
-
-    def make_binary(tx: Tx) -> None:
-        channel = channels.find(tx.db, picture, "body")
-        assert channel is not None
-        channels.replace(tx.db, channel, b"\x89PNG\0TODO", mimetype="image/png", tokens=1)
-
-    await bench.engine.store.write(make_binary)
+    assert [r.status for r in await do(bench, SETUP)] == [201] * 8
+    await put_bytes(bench, "picture.png", b"\x89PNG\0TODO", "image/png")
 
 
 def rows(*found: object) -> str:
@@ -286,17 +276,8 @@ async def test_a_matcher_that_runs_too_long_is_408_and_nobody_else_waits(tmp_pat
         open_workers() as workers,
         engine_with(tmp_path / "p.db", ("<<SEND[200]:done:SEND",), limits=limits, workers=workers) as bench,
     ):
-        await do(bench, "<<EDIT(known://long):x:EDIT <<EDIT(known://short):a:EDIT")
-        text = b"a" * (10 * 1024 * 1024)
-
-        def make_long(tx: Tx) -> None:
-            entry = entries.find(tx.db, bench.session.id, "known", "long")
-            assert entry is not None
-            channel = channels.find(tx.db, entry.id, "body")
-            assert channel is not None
-            channels.replace(tx.db, channel, text, mimetype="text/plain", tokens=1)
-
-        await bench.engine.store.write(make_long)
+        await do(bench, "<<EDIT(known://short):a:EDIT")
+        await put_bytes(bench, "long", b"a" * (10 * 1024 * 1024))
         finished: list[str] = []
 
         async def read_badly(statement: str) -> None:

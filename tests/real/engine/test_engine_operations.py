@@ -22,7 +22,7 @@ from plurnk.store.loops import Submission
 from plurnk.wire.notifications import LoopStarted
 from plurnk.wire.params import LoopFlags
 from plurnk.wire.results import OpResult
-from tests.support.engines import SCHEMES, Bench, do, engine_with
+from tests.support.engines import SCHEMES, Bench, do, engine_with, put_bytes
 from tests.support.stores import new_session
 
 
@@ -478,16 +478,13 @@ async def test_mimetypes_go_by_path_and_binary_has_no_lines(tmp_path: Path) -> N
             " <<EDIT(known://p.png):x:EDIT",
         )
         assert [r.mimetype for r in results if r.mimetype] == ["application/json", "text/markdown", "text/markdown"]
-        entry_id = results[-1].entry_id
-        assert entry_id is not None
+        entry_id = await put_bytes(bench, "p.png", b"\x89PNG\0", "image/png")
 
-        def make_binary(tx: Tx) -> None:
-            channel = channels.find(tx.db, entry_id, "body")
-            assert channel is not None
-            channels.replace(tx.db, channel, b"\x89PNG\0", mimetype="image/png", tokens=1)
+        def keep_writing(tx: Tx) -> None:
+            (channel,) = channels.of_entry(tx.db, entry_id)
             channels.set_state(tx.db, channel.id, "active")
 
-        await bench.engine.store.write(make_binary)
+        await bench.engine.store.write(keep_writing)
         refused = await do(
             bench,
             "<<READ(known://p.png)<1>::READ <<READ(known://p.png):*x*:READ <<EDIT(known://p.png)<1>:x:EDIT"

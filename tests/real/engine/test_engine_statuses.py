@@ -11,9 +11,8 @@ import pytest
 
 from plurnk.engine.limits import Limits
 from plurnk.language.ast import OpName
-from plurnk.store import channels, entries, log
-from plurnk.store.database import Tx
-from tests.support.engines import SCHEMES, Bench, do, engine_with
+from plurnk.store import log
+from tests.support.engines import SCHEMES, Bench, do, engine_with, put_bytes
 from tests.support.spring import Spring
 
 SETUP = (
@@ -112,15 +111,7 @@ async def set_up(bench: Bench) -> None:
     bench.engine.dispatcher._schemes = {**SCHEMES, "spring": Spring()}
     results = await do(bench, SETUP)
     assert {result.status for result in results} == {200, 201}
-
-    def make_binary(tx: Tx) -> None:
-        entry = entries.find(tx.db, bench.session.id, "known", "p.png")
-        assert entry is not None
-        channel = channels.find(tx.db, entry.id, "body")
-        assert channel is not None
-        channels.replace(tx.db, channel, b"\x89PNG\0", mimetype="image/png", tokens=1)
-
-    await bench.engine.store.write(make_binary)
+    await put_bytes(bench, "p.png", b"\x89PNG\0", "image/png")
 
 
 @pytest.mark.spec("2.4-edit-201-200-304", "2.4-show-hide-304", "2.4-copy-statuses", "2.4-every-op-one-row")
