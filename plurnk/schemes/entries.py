@@ -58,7 +58,9 @@ class EntryScheme:
         wanted = selection.wanted(self._pathname(statement.target), statement.signal, statement.body)
         self._check_fragment(statement.target)
         found = await self._select(call, wanted, statement.target)
-        return selection.listing([self._uri(entry.pathname) for entry in found], statement.line_marker)
+        return selection.listing(
+            found, lambda entry: self._uri(entry.pathname), statement.line_marker, call.read_max_chars
+        )
 
     async def read(self, call: Call) -> OpResult:
         statement = call.statement

@@ -49,7 +49,7 @@ class LogScheme:
         statement = call.statement
         assert isinstance(statement, Find)
         found = await _select(call, selection.wanted(_path(statement.target), statement.signal, statement.body))
-        return selection.listing([_address(path) for path, _id in found], statement.line_marker)
+        return selection.listing(found, lambda row: _address(row[0]), statement.line_marker, call.read_max_chars)
 
     async def read(self, call: Call) -> OpResult:
         statement = call.statement

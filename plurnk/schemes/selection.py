@@ -90,13 +90,40 @@ def page(found: Sequence[T], marker: LineMarker | None) -> Sequence[T]:
     Raises:
         NoSuchRange: it names something outside; where nothing was found, every page is as empty.
     """
-    if marker is None or not found:
-        return found
-    span = lines.resolve(marker, len(found), noun="result")
-    return () if isinstance(span, lines.Insertion) else found[span.first - 1 : span.last]
+    span = _span(len(found), marker)
+    return found[span.first - 1 : span.last]
 
 
-def listing(addresses: Sequence[str], marker: LineMarker | None) -> OpResult:
-    """FIND's result: ``matches`` counts all, the text has the page."""
-    text = "\n".join(page(addresses, marker))
-    return OpResult(status=200, results=text, content=text, mimetype="text/plain", matches=len(addresses))
+def listing(found: Sequence[T], address: Callable[[T], str], marker: LineMarker | None, max_chars: int) -> OpResult:
+    """FIND's result: ``matches`` counts all, the text has the page.
+
+    Of a page that does not fit into ``max_chars`` the text has the beginning, at least one address; the
+    status is then 206, and ``nextLine`` the number of the result to go on with.
+    """
+    span = _span(len(found), marker)
+    addresses: list[str] = []
+    room = max_chars + 1
+    for item in found[span.first - 1 : span.last]:
+        addresses.append(address(item))
+        room -= len(addresses[-1]) + 1
+        if room < 0 and len(addresses) > 1:
+            addresses.pop()
+            break
+    next_line = span.first + len(addresses)
+    complete = next_line > span.last
+    text = "\n".join(addresses)
+    return OpResult(
+        status=200 if complete else 206,
+        results=text,
+        content=text,
+        mimetype="text/plain",
+        next_line=None if complete else next_line,
+        matches=len(found),
+    )
+
+
+def _span(total: int, marker: LineMarker | None) -> lines.Span:
+    if marker is None or not total:
+        return lines.Span(1, total)
+    span = lines.resolve(marker, total, noun="result")
+    return lines.Span(1, 0) if isinstance(span, lines.Insertion) else span

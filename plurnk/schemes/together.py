@@ -6,6 +6,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from itertools import accumulate, takewhile
 from typing import TypeAlias, TypeVar
 
+import trio
+
 from plurnk.content import mimetypes
 from plurnk.errors import PlurnkError, TookTooLong, UnsupportedType
 from plurnk.rules.fences import fenced, shown_lines
@@ -16,6 +18,9 @@ T = TypeVar("T")
 MAX_BLOCKS: int = 50
 REMARK_CHARS: int = 60
 """Kept free for each remark: in a block where to go on, below all how many are missing."""
+
+INLINE_CHARS: int = 16_384
+"""A longer block is put together on a thread: one of 262,144 characters takes up to 60 ms."""
 
 ReadOne: TypeAlias = Callable[[T, int], Awaitable[OpResult]]
 """What READ of that resource alone gives, of at most so many characters."""
@@ -48,10 +53,10 @@ async def read_together(
         result = await _read(resource, read_one, chars)
         if result is None:
             continue
-        body, whole = _body(result, chars)
-        block = "\n".join(fenced(label, body))
-        if len(block) > room:  # Content with so many lines like the closing one that the fence alone is too long.
-            block, whole = "\n".join(fenced(label, [_remark(result.start_line)])), False
+        if len(result.content or "") <= INLINE_CHARS:
+            block, whole = _block(label, result, chars, room)
+        else:
+            block, whole = await trio.to_thread.run_sync(_block, label, result, chars, room)
         blocks.append(block)
         room -= len(block) + 1
         matches += 1 if result.matches is None else result.matches
@@ -74,15 +79,24 @@ async def _read(resource: T, read_one: ReadOne[T], max_chars: int) -> OpResult |
     """What there is to show of ``resource``; None when there is nothing."""
     try:
         result = await read_one(resource, max_chars)
-    except (TookTooLong, UnsupportedType) as error:
-        if isinstance(error, TookTooLong):
-            raise
+    except TookTooLong:
+        raise
+    except UnsupportedType:
         return None
     except PlurnkError as error:
         if error.status >= 500:
             raise
         return OpResult(status=error.status, error=error.detail, matches=0)
     return result if result.content or result.error else None
+
+
+def _block(label: str, result: OpResult, max_chars: int, room: int) -> tuple[str, bool]:
+    """The block of ``result``, of at most ``room`` characters, and whether it is all there is."""
+    body, whole = _body(result, max_chars)
+    block = "\n".join(fenced(label, body))
+    if len(block) > room:  # Content with so many lines like the closing one that the fence alone is too long.
+        return "\n".join(fenced(label, [_remark(result.start_line)])), False
+    return block, whole
 
 
 def _body(result: OpResult, max_chars: int) -> tuple[list[str], bool]:

@@ -115,10 +115,20 @@ def test_pages_of_what_is_found_are_sorted_and_do_not_overlap(
     paged: list[str] = []
     for first in range(1, len(found) + 1, size):
         marker = LineMarker(first=first, last=min(first + size - 1, len(found)))
-        page = selection.listing(found, marker)
+        page = selection.listing(found, str, marker, 1000)
         assert page.matches == len(found)
         paged += (page.results or "").split("\n")
     assert paged == found
+    gone_on: list[str] = []
+    go_on: int | None = 1
+    while go_on is not None:
+        part = selection.listing(found, str, LineMarker(first=go_on, last=-1), size * 4)
+        shown = (part.results or "").split("\n") if found else []
+        assert len(part.results or "") <= size * 4 or len(shown) == 1
+        assert part.status == (200 if part.next_line is None else 206)
+        gone_on += shown
+        go_on = part.next_line
+    assert gone_on == found
 
 
 ADDRESSES = ["known://a", "known://b.json", "known://c.xml", "known://d.json", "known://e.xml", "known://" + "f" * 40]

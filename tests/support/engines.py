@@ -176,3 +176,9 @@ async def put_bytes(bench: Bench, path: str, data: bytes, mimetype: str = "text/
         return entry.id
 
     return await bench.engine.store.write(put)
+
+
+async def indexed(bench: Bench) -> list[str]:
+    """The paths of what the run's index shows."""
+    found = await bench.engine.store.read(lambda db: entries.indexed(db, bench.run.id))
+    return [entry.pathname for entry, _channels in found]

@@ -9,11 +9,10 @@ import pytest
 import trio
 
 from plurnk.engine.limits import Limits
-from plurnk.store import entries
 from plurnk.store.loops import Submission
 from plurnk.wire.results import OpResult
 from plurnk.workers.pool import open_workers
-from tests.support.engines import Bench, do, engine_with, put_bytes
+from tests.support.engines import Bench, do, engine_with, indexed, put_bytes
 
 PEOPLE = json.dumps([{"name": "Ada", "age": 36}, {"name": "Bob", "age": 7}, {"name": "Cyd", "age": 61}], indent=1)
 PAGE = "<list>\n <item id='1'>one</item>\n <item id='2'>two</item>\n</list>\n"
@@ -203,11 +202,6 @@ async def test_read_over_a_glob_says_what_did_not_fit(tmp_path: Path) -> None:
         assert (closing, remark) == (f":{shown[-1]}", f"… {big.left_out} more left out")
         next_line = int(cut.removeprefix("… more: go on with <").removesuffix(",-1>"))
         assert f"\n{next_line - 1}:\ta line of text\n{cut}\n" in big.content
-
-
-async def indexed(bench: Bench) -> list[str]:
-    found = await bench.engine.store.read(lambda db: entries.indexed(db, bench.run.id))
-    return [entry.pathname for entry, _channels in found]
 
 
 @pytest.mark.spec("2.4-show-hide-304", "2.7-index-is-visibility")

@@ -22,7 +22,7 @@ from plurnk.store.loops import Submission
 from plurnk.wire.notifications import LoopStarted
 from plurnk.wire.params import LoopFlags
 from plurnk.wire.results import OpResult
-from tests.support.engines import SCHEMES, Bench, do, engine_with, put_bytes
+from tests.support.engines import SCHEMES, do, engine_with, indexed, put_bytes
 from tests.support.stores import new_session
 
 
@@ -170,11 +170,6 @@ async def test_entries_of_another_session_are_neither_found_nor_read(tmp_path: P
         results, _ = await client.run([i.statement for i in parsed.items if isinstance(i, StatementItem)])
         assert [r.status for r in results] == [200, 404]
         assert results[0].results == ""
-
-
-async def indexed(bench: Bench) -> list[str]:
-    found = await bench.engine.store.read(lambda db: entries.indexed(db, bench.run.id))
-    return [entry.pathname for entry, _channels in found]
 
 
 @pytest.mark.spec("2.4-show-hide-304", "2.4-edit-indexes", "2.7-index-is-visibility")

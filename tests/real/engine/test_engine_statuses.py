@@ -47,7 +47,8 @@ STATUSES: Mapping[str, Mapping[int, tuple[str, ...]]] = {
         501: ("<<READ(nosuch://a)::READ",),
     },
     "FIND": {
-        200: ("<<FIND(known://)::FIND", "<<FIND(known://zzz)::FIND", "<<FIND(known://):/bee/:FIND"),
+        200: ("<<FIND(known://a)::FIND", "<<FIND(known://zzz)::FIND", "<<FIND(known://):/bee/:FIND"),
+        206: ("<<FIND(known://many/)::FIND", "<<FIND(known://many/)<2-20>::FIND"),
         400: ("<<FIND::FIND", "<<FIND(known://#no):/x/:FIND"),
         416: ("<<FIND(known://)<99>::FIND",),
         501: ("<<FIND(nosuch://)::FIND",),
@@ -111,6 +112,8 @@ async def set_up(bench: Bench) -> None:
     bench.engine.dispatcher._schemes = {**SCHEMES, "spring": Spring()}
     results = await do(bench, SETUP)
     assert {result.status for result in results} == {200, 201}
+    for number in range(20):
+        await put_bytes(bench, f"many/{number:02}/" + "x" * 20, b"")
     await put_bytes(bench, "p.png", b"\x89PNG\0", "image/png")
 
 
