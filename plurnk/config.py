@@ -115,7 +115,8 @@ class Settings:
 
     Times are in seconds whatever the variable's unit, ``inf`` where 0 means "no limit"; paths are absolute.
     ``env`` is the whole effective environment (provider keys, ``PLURNK_MODEL_<alias>``), ``sources`` says where each
-    of its values, and each default, came from; ``warnings`` are sentences to show once.
+    of its values, and each default, came from, ``files`` are those that were read; ``warnings`` are sentences to
+    show once.
     """
 
     host: str = _variable("PLURNK_HOST", _text, "127.0.0.1", "address to listen on; anything but loopback needs TLS")
@@ -188,6 +189,7 @@ class Settings:
 
     env: Mapping[str, str] = field(repr=False)
     sources: Mapping[str, str] = field(repr=False)
+    files: tuple[Path, ...] = field(repr=False)
     warnings: tuple[str, ...] = field(repr=False)
 
     @property
@@ -212,19 +214,12 @@ VARIABLES: Final[Mapping[str, Variable]] = MappingProxyType(
 WITHOUT_EFFECT: Final = frozenset(
     {
         "PLURNK_DEBUG",
-        "PLURNK_EXEC_KILL_GRACE_MS",
-        "PLURNK_EXEC_TIMEOUT_MS",
         "PLURNK_MAX_CYCLE_PERIOD",
         "PLURNK_MAX_STRIKES",
         "PLURNK_MAX_WAKES",
         "PLURNK_METRICS",
         "PLURNK_MIN_CYCLES",
-        "PLURNK_PARK_MS",
-        "PLURNK_PROPOSAL_TIMEOUT_MS",
         "PLURNK_PROVIDER_RETRIES",
-        "PLURNK_SANDBOX",
-        "PLURNK_SANDBOX_ACCEPT",
-        "PLURNK_SETTLE_MS",
     }
 )
 FIELDS: Final = {entry.metadata["variable"].name: entry.name for entry in fields(Settings) if entry.metadata}
@@ -277,7 +272,13 @@ def load_settings(
         raise BadConfiguration("\n".join(problems))
     warnings += [_unknown(name) for name in sorted(env) if not _is_known(name)]
     warnings += [f"{name} has no effect in this version" for name in sorted(WITHOUT_EFFECT & env.keys())]
-    return Settings(**values, env=MappingProxyType(env), sources=MappingProxyType(sources), warnings=tuple(warnings))
+    return Settings(
+        **values,
+        env=MappingProxyType(env),
+        sources=MappingProxyType(sources),
+        files=tuple(files),
+        warnings=tuple(warnings),
+    )
 
 
 def effective(settings: Settings) -> Iterator[tuple[str, str, str]]:

@@ -86,6 +86,12 @@ class Draining(PlurnkError):
     status = 503
 
 
+class Overran(PlurnkError):
+    """A process did not do its part in time."""
+
+    status = 504
+
+
 class OutOfRoom(PlurnkError):
     """The disk is full."""
 

@@ -103,7 +103,10 @@ def _run(parser: argparse.ArgumentParser) -> None:
 def _op(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("statements", metavar="STATEMENTS", help="one or more statements; - reads standard input")
     parser.add_argument("--session", metavar="NAME", default="cli", help="made if there is none [cli]")
-    _json(parser, "print the raw results")
+    parser.add_argument("--root", metavar="DIR", help="from now on the session's project directory [as it is]")
+    parser.add_argument("--yolo", action="store_true", help="accept what is proposed without asking")
+    parser.add_argument("--detach", action="store_true", help="print the addresses of commands and leave them running")
+    _json(parser, "print the raw results, and how each command ended")
     _settings(parser, shown=False)
 
 
@@ -116,6 +119,24 @@ def _log(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--run", metavar="NAME", help="a run of the session [its first]")
     parser.add_argument("--follow", action="store_true", help="go on with new rows as they come, until Ctrl-C")
     _json(parser, "print every row as one line of JSON")
+    _settings(parser, shown=False)
+
+
+def _ps(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--all", action="store_true", help="those that are over, too")
+    parser.add_argument("--session", metavar="NAME", help="[the newest 100 sessions]")
+    _json(parser, "print every stream as one line of JSON")
+    _settings(parser, shown=False)
+
+
+def _kill(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("target", metavar="TARGET|ID", help="its address, such as exec://sh-1 or sh-1, or its number")
+    parser.add_argument("--session", metavar="NAME", help="[whichever of the newest 100 has it]")
+    _settings(parser, shown=False)
+
+
+def _doctor(parser: argparse.ArgumentParser) -> None:
+    _json(parser, "print it as one JSON object")
     _settings(parser, shown=False)
 
 
@@ -142,6 +163,8 @@ COMMANDS: Final[Mapping[str, Command]] = {
         "work on a prompt and print the answer",
         "Give a prompt to a model, watch it work on standard error, and get the answer alone on standard output.\n"
         "Starts the daemon if none answers; the work goes on there even if you leave.\n\n"
+        "Commands that the model wants to run are shown and asked about; --yolo accepts them, and where there\n"
+        "is neither a terminal nor --yolo they are rejected.\n\n"
         "Ctrl-C cancels the loop, a second one leaves at once.\n"
         "Exit code: 0 done, 2 turn limit, 3 any other end, 130 cancelled by Ctrl-C.",
         (
@@ -155,11 +178,16 @@ COMMANDS: Final[Mapping[str, Command]] = {
     "op": Command(
         "do operations by hand",
         "Carry out statements as a model would, in a session of your own, and print each result:\n"
-        "status, target, content. Exit code: 0 if every status is below 400 and all could be read, else 1.",
+        "status, target, content. Exit code: 0 if every status is below 400 and all could be read, else 1.\n\n"
+        "An EXEC shows the command and asks. Then what it writes is passed on as it comes, and the exit code\n"
+        "is the command's. Ctrl-C ends the command, a second one leaves it running. Without a terminal and\n"
+        "without --yolo it is rejected.",
         (
             ("plurnk op '<<EDIT(known://a):x:EDIT <<READ(known://a)::READ'", "write a note and read it"),
             ("plurnk op '<<FIND(known://**)::FIND'", "the addresses of all notes"),
             ("plurnk op --session notes - < statements.txt", "in a certain session"),
+            ("plurnk op --root . '<<EXEC:make test:EXEC'", "run a command in this directory, in the sandbox"),
+            ("plurnk op --yolo --detach '<<EXEC:make:EXEC'", "start one and go; plurnk ps shows it"),
         ),
         _op,
     ),
@@ -172,6 +200,26 @@ COMMANDS: Final[Mapping[str, Command]] = {
             ("plurnk log --session notes --follow", "and go on as it grows"),
         ),
         _log,
+    ),
+    "ps": Command(
+        "list the commands that run",
+        "List the streams that are live, of all sessions: commands, mostly.",
+        (
+            ("plurnk ps", "what runs now"),
+            ("plurnk ps --all --session notes", "all that a session has run"),
+            ("plurnk ps --json | jq .target", "for programs"),
+        ),
+        _ps,
+    ),
+    "kill": Command(
+        "end a command",
+        "End a stream: TERM to all of its processes, KILL to those that stay. Nothing of it is left when this\n"
+        "returns. Exit code: 0 if it has ended, 1 if there is none.",
+        (
+            ("plurnk kill exec://sh-1", "as plurnk ps shows it"),
+            ("plurnk kill sh-1 --session notes", "where several sessions have one"),
+        ),
+        _kill,
     ),
     "sessions": Command(
         "list the sessions",
@@ -199,6 +247,13 @@ COMMANDS: Final[Mapping[str, Command]] = {
             ("PLURNK_PORT=0 plurnk config | grep PORT", "where a value comes from"),
         ),
         _config,
+    ),
+    "doctor": Command(
+        "find out what does not work",
+        "Look at the configuration, the files, the daemon, the model and the sandbox, and say what each sandbox\n"
+        "profile really enforces on this machine. Starts nothing. Exit code: 0 if all is well, else 1.",
+        (("plurnk doctor", "for people"), ("plurnk doctor --json | jq .sandbox", "for programs")),
+        _doctor,
     ),
     "parse": Command(
         "parse statements",

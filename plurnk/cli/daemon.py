@@ -39,7 +39,7 @@ def with_daemon(options: argparse.Namespace, work: Work, *, failed: int) -> int:
             where = await _reach(settings, options)
         except OSError as error:
             raise Unreachable(f"no daemon can be started: {error}") from error
-        async with open_client(where, token=_token(settings)) as client:
+        async with open_client(where, token=token_of(settings)) as client:
             return await work(client)
 
     try:
@@ -68,12 +68,12 @@ async def _reach(settings: Settings, options: argparse.Namespace) -> str | Path:
     Raises:
         Unreachable: none answers and none could be started.
     """
-    if where := await _answering(settings):
+    if where := await answering(settings):
         return where
     settings.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     async with _alone(settings.state_dir / "start.lock"):
         # Another command may have started one while we waited for it.
-        if where := await _answering(settings):
+        if where := await answering(settings):
             return where
         log = settings.state_dir / "daemon.log"
         print(f"plurnk: starting the daemon; it logs to {log}", file=sys.stderr)
@@ -81,7 +81,7 @@ async def _reach(settings: Settings, options: argparse.Namespace) -> str | Path:
         with trio.move_on_after(START_S):
             while True:
                 ended = _has_ended(child)
-                if where := await _answering(settings):
+                if where := await answering(settings):
                     return where
                 if ended:
                     raise Unreachable(f"the daemon could not start; {log} ends with:\n{_tail(log)}")
@@ -89,7 +89,7 @@ async def _reach(settings: Settings, options: argparse.Namespace) -> str | Path:
         raise Unreachable(f"the daemon did not answer within {START_S:g} s of its start; see {log}")
 
 
-async def _answering(settings: Settings) -> str | Path | None:
+async def answering(settings: Settings) -> str | Path | None:
     """Try the socket, then the address that the daemon leaves beside its database.
 
     Raises:
@@ -97,7 +97,7 @@ async def _answering(settings: Settings) -> str | Path | None:
     """
     for where in _addresses(settings):
         try:
-            async with open_client(where, token=_token(settings)):
+            async with open_client(where, token=token_of(settings)):
                 return where
         except Refused:
             raise
@@ -115,7 +115,7 @@ def _addresses(settings: Settings) -> list[str | Path]:
     return found
 
 
-def _token(settings: Settings) -> str | None:
+def token_of(settings: Settings) -> str | None:
     """Return the daemon's token where it wants one: a stranger on its old port has no business with it."""
     wanted = settings.auth == "token" or settings.host not in _LOOPBACK
     return settings.token_path.read_text("utf-8").strip() if wanted and settings.token_path.exists() else None

@@ -14,7 +14,7 @@ from plurnk.cli.rows import row
 from plurnk.cli.workspace import attach_to_existing
 from plurnk.client import Client
 from plurnk.wire.answers import LogReadResult
-from plurnk.wire.notifications import LogEntry, LogEntryAdded
+from plurnk.wire.notifications import LogEntry, LogEntryAdded, LogEntryUpdated
 from plurnk.wire.params import LogReadParams
 
 _PAGE: Final = 1000
@@ -39,9 +39,14 @@ def main(options: argparse.Namespace) -> int:
             return OK
         sys.stdout.flush()
         async for heard in client.notifications():
-            if isinstance(heard, LogEntryAdded) and heard.entry.run_id == attached.run_id and heard.entry.id > last:
-                show(heard.entry)
-                sys.stdout.flush()
+            match heard:
+                case LogEntryAdded(entry=entry) if entry.run_id == attached.run_id and entry.id > last:
+                    show(entry)
+                case LogEntryUpdated(entry=entry) if entry.run_id == attached.run_id:
+                    show(entry)  # what was proposed has its answer
+                case _:
+                    continue
+            sys.stdout.flush()
         return OK
 
     return with_daemon(options, work, failed=FAILED)

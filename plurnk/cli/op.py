@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
+from pathlib import Path
 
 import msgspec
+import trio
 
 from plurnk.cli.daemon import with_daemon
-from plurnk.cli.exits import FAILED, OK
+from plurnk.cli.exits import FAILED, INTERRUPTED, OK
+from plurnk.cli.foreground import Foreground
 from plurnk.cli.rows import printable
+from plurnk.cli.waterfall import Plain
 from plurnk.cli.workspace import all_sessions, attach, create, named
 from plurnk.client import Client
-from plurnk.language.ast import Statement, StatementItem
+from plurnk.language.ast import Exec, Statement, StatementItem
 from plurnk.language.parser import parse
 from plurnk.language.targets import canonical
 from plurnk.wire.answers import OpParseResult
-from plurnk.wire.params import OpParseParams
+from plurnk.wire.params import OpParseParams, SessionSetRootParams
 from plurnk.wire.results import OpResult
 
 
@@ -25,28 +30,72 @@ def main(options: argparse.Namespace) -> int:
     # The daemon parses for itself and answers without the targets.
     statements = [item.statement for item in parse(text).items if isinstance(item, StatementItem)]
 
+    root = None if options.root is None else str(Path(options.root).resolve())
+
     async def work(client: Client) -> int:
-        session = named(options.session, await all_sessions(client))
-        if session is None:
-            await create(client, options.session, None)
-        else:
-            await attach(client, session)
+        await _enter(client, options.session, root)
+        if any(isinstance(statement, Exec) for statement in statements):
+            return await _with_commands(client, text, statements, options)
         answer: OpParseResult = await client.call("op.parse", OpParseParams(text=text))
-        if options.json:
-            print(msgspec.json.encode(answer).decode())
-        else:
-            for statement, result in zip(statements, answer.results, strict=True):
-                _show(statement, result)
-        sys.stdout.flush()
-        for error in answer.errors:
-            print(f"plurnk: line {error.line}, column {error.column}: {error.message}", file=sys.stderr)
-        return FAILED if answer.errors or any(result.status >= 400 for result in answer.results) else OK
+        _show_all(statements, answer, options)
+        return _failed(answer)
 
     return with_daemon(options, work, failed=FAILED)
 
 
-def _show(statement: Statement, result: OpResult) -> None:
-    """Print the status and the target, then what came: content as it is, with a newline if it ends without."""
+async def _enter(client: Client, name: str, root: str | None) -> None:
+    """Attach to the session, made if there is none. ``root`` None: it keeps what it has."""
+    session = named(name, await all_sessions(client))
+    if session is None:
+        await create(client, name, root)
+        return
+    await attach(client, session)
+    if root is not None:
+        await client.call("session.set_root", SessionSetRootParams(project_root=root))
+
+
+async def _with_commands(client: Client, text: str, statements: list[Statement], options: argparse.Namespace) -> int:
+    """Do them, answer what they propose, and stay until the commands that they start have ended."""
+    code = INTERRUPTED  # unless it comes to its end
+    with trio.open_signal_receiver(signal.SIGINT) as interrupts:
+        async with trio.open_nursery() as tasks:
+            foreground = Foreground(client, Plain(rows=True), tasks, yolo=options.yolo)
+            tasks.start_soon(foreground.heed, interrupts, tasks.cancel_scope)
+            # An empty turn, so that we know our own loop, and by it our proposals, before there are any.
+            mine: OpParseResult = await client.call("op.parse", OpParseParams(text=""))
+            tasks.start_soon(foreground.listen, mine.loop_id)
+            answer: OpParseResult = await client.call("op.parse", OpParseParams(text=text))
+            _show_all(statements, answer, options)
+            started = [] if options.detach else [result for result in answer.results if result.entry]
+            ended = await foreground.see_out(started, shown=not options.json)
+            code = INTERRUPTED if foreground.interrupted else ended or _failed(answer)
+            tasks.cancel_scope.cancel(reason="all is done")
+    return code
+
+
+def _show_all(statements: list[Statement], answer: OpParseResult, options: argparse.Namespace) -> None:
+    if options.json:
+        print(msgspec.json.encode(answer).decode())
+    else:
+        for statement, result in zip(statements, answer.results, strict=True):
+            _show(statement, result, detach=options.detach)
+    sys.stdout.flush()
+    for error in answer.errors:
+        print(f"plurnk: line {error.line}, column {error.column}: {error.message}", file=sys.stderr)
+
+
+def _failed(answer: OpParseResult) -> int:
+    return FAILED if answer.errors or any(result.status >= 400 for result in answer.results) else OK
+
+
+def _show(statement: Statement, result: OpResult, *, detach: bool) -> None:
+    """Print the status and the target, then what came: content as it is, with a newline if it ends without.
+
+    Standard output is a command's own while it is followed; its address goes to standard error.
+    """
+    if isinstance(statement, Exec) and result.entry is not None:
+        print(f"{result.status} {result.entry}" if not detach else result.entry, file=None if detach else sys.stderr)
+        return
     target = "" if statement.target is None else canonical(statement.target)
     print(" ".join(part for part in (str(result.status), target, result.error or "") if part))
     if result.content:

@@ -13,6 +13,7 @@ from plurnk.language.targets import canonical
 from plurnk.wire.notifications import LogEntry
 
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+_LINE_CHARS: Final = 100
 
 
 class Glyph(NamedTuple):
@@ -29,6 +30,8 @@ def glyph(status: int) -> Glyph:
         return Glyph("✗", "red")
     if status >= 300:
         return Glyph("=", "dim")
+    if status == 202:
+        return Glyph("?", "yellow")
     if status >= 200:
         return Glyph("✓", "green")
     return Glyph("…", "cyan")
@@ -54,11 +57,32 @@ def target_of(entry: LogEntry) -> str:
 
 
 def row(entry: LogEntry) -> str:
-    """Return ``L/T/S OP target status``, and why where it was refused; a code is shown as in ``SEND[102]``."""
+    """Return ``L/T/S OP target status``, and why where it was refused; a code is shown as in ``SEND[102]``.
+
+    Of an EXEC the runtime is shown, the address where what it started can be found, and the command.
+    """
     place = f"{entry.loop_seq}/{entry.turn_seq}/{entry.sequence}"
-    op = f"{entry.op}[{entry.signal}]" if isinstance(entry.signal, int) else entry.op
-    parts = [place, op, target_of(entry), str(entry.status_rx), str(entry.rx.get("error") or "")]
-    return printable(" ".join(part for part in parts if part)).replace("\n", " ")
+    signal = entry.signal if isinstance(entry.signal, int) or entry.op == "EXEC" else None
+    op = entry.op if signal is None else f"{entry.op}[{signal}]"
+    started = str(entry.rx.get("entry") or "")
+    parts = [place, op, target_of(entry), str(entry.status_rx), started, str(entry.rx.get("error") or "")]
+    shown = " ".join(part for part in parts if part)
+    if command := command_of(entry):
+        shown += f": {first_line(command)}"
+    return printable(shown).replace("\n", " ")
+
+
+def command_of(entry: LogEntry) -> str | None:
+    """Return the command of an EXEC; None for any other row, and for one that tells how a command ended."""
+    body = entry.tx.get("body")
+    return body if entry.op == "EXEC" and entry.origin != "system" and isinstance(body, str) else None
+
+
+def first_line(text: str) -> str:
+    """Return the first line that says something, cut to what fits beside other things."""
+    line = text.strip().partition("\n")[0].rstrip()
+    whole = len(line) <= _LINE_CHARS and line == text.strip()
+    return line if whole else line[: _LINE_CHARS - 1] + "…"
 
 
 def broadcast(entry: LogEntry) -> str | None:

@@ -1,4 +1,6 @@
-"""What a person sees while a loop runs: rows as they come, and below them the time, the turn and the cost."""
+"""What a person sees while a loop runs: rows as they come; below them the time, the turn, the cost, and the
+latest line of each command that runs.
+"""
 
 from __future__ import annotations
 
@@ -6,14 +8,15 @@ import os
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Final, Protocol
 
 from plurnk.cli.money import money
-from plurnk.cli.rows import answer_of, broadcast, glyph, printable, row
-from plurnk.wire.notifications import LogEntry
+from plurnk.cli.rows import answer_of, broadcast, first_line, glyph, printable, row
+from plurnk.wire.notifications import LogEntry, StreamConcluded
 
-_SHOWN_OF_A_SEND_CHARS: Final = 100
+# More would push the rows off the screen.
+_TAILS_SHOWN: Final = 4
 
 
 class Waterfall(Protocol):
@@ -27,8 +30,20 @@ class Waterfall(Protocol):
 
     def row(self, entry: LogEntry) -> None: ...
 
+    def conclusion(self, ended: StreamConcluded) -> None:
+        """Tell how a stream ended."""
+        ...
+
     def tick(self, turn: int, cost_pico: int) -> None:
         """Tell which turn it is and what the loop has cost so far."""
+        ...
+
+    def tail(self, target: str, line: str | None) -> None:
+        """Show the latest line of a stream; None: it is over."""
+        ...
+
+    def asking(self) -> AbstractContextManager[None]:
+        """Leave the last line to a question and its answer for the length of the block."""
         ...
 
 
@@ -47,17 +62,24 @@ class Plain:
         if self._rows:
             self.note(f"{glyph(entry.status_rx).sign} {row(entry)}{_said(entry)}")
 
+    def conclusion(self, ended: StreamConcluded) -> None:
+        if self._rows:
+            self.note(f"{glyph(ended.close_status).sign} {ended.summary}")
+
     def tick(self, turn: int, cost_pico: int) -> None:
         pass
+
+    def tail(self, target: str, line: str | None) -> None:
+        pass
+
+    def asking(self) -> AbstractContextManager[None]:
+        return nullcontext()
 
 
 def _said(entry: LogEntry) -> str:
     """Return the first line of a broadcast that is not the answer, as that comes on standard output."""
     text = broadcast(entry)
-    if not text or answer_of(entry) is not None:
-        return ""
-    line = text.strip().partition("\n")[0]
-    return ": " + (line if len(line) <= _SHOWN_OF_A_SEND_CHARS else line[: _SHOWN_OF_A_SEND_CHARS - 1] + "…")
+    return f": {first_line(text)}" if text and answer_of(entry) is None else ""
 
 
 @contextmanager
@@ -73,7 +95,7 @@ def open_waterfall(*, rows: bool) -> Iterator[Waterfall]:
 @contextmanager
 def _open_rich() -> Iterator[Waterfall]:
     # 60 ms that a pipe does not need.
-    from rich.console import Console  # noqa: PLC0415
+    from rich.console import Console, Group  # noqa: PLC0415
     from rich.live import Live  # noqa: PLC0415
     from rich.spinner import Spinner  # noqa: PLC0415
     from rich.text import Text  # noqa: PLC0415
@@ -88,13 +110,18 @@ def _open_rich() -> Iterator[Waterfall]:
             self._spinner = Spinner("dots")
             self._turn = 0
             self._cost_pico = 0
+            self._tails: dict[str, str] = {}
 
-        def __rich__(self) -> Spinner:
+        def __rich__(self) -> Group:
             parts = [f"{time.monotonic() - started_at:.0f} s"]
             parts += [f"turn {self._turn}"] if self._turn else []
             parts += [money(self._cost_pico)] if self._cost_pico else []
             self._spinner.update(text=" · ".join(parts))
-            return self._spinner
+            tails = [
+                Text(f"{target} │ {line}", "dim", no_wrap=True, overflow="ellipsis")
+                for target, line in list(self._tails.items())[-_TAILS_SHOWN:]
+            ]
+            return Group(*tails, self._spinner)
 
         def note(self, text: str) -> None:
             console.print(Text(printable(text), "dim"))
@@ -104,11 +131,30 @@ def _open_rich() -> Iterator[Waterfall]:
             body = Text(row(entry), "dim" if entry.origin == "system" else "")
             console.print(Text.assemble((sign, style), " ", body, (printable(_said(entry)), "dim")))
 
+        def conclusion(self, ended: StreamConcluded) -> None:
+            sign, style = glyph(ended.close_status)
+            console.print(Text.assemble((sign, style), " ", printable(ended.summary)))
+
         def tick(self, turn: int, cost_pico: int) -> None:
             self._turn, self._cost_pico = turn, cost_pico
 
+        def tail(self, target: str, line: str | None) -> None:
+            if line is None:
+                self._tails.pop(target, None)
+            else:
+                self._tails[target] = printable(line).expandtabs(4)
+
+        @contextmanager
+        def asking(self) -> Iterator[None]:
+            live.stop()
+            try:
+                yield
+            finally:
+                live.start()
+
     waterfall = Rich()
-    with Live(
+    live = Live(
         waterfall, console=console, refresh_per_second=10, transient=True, redirect_stdout=False, redirect_stderr=False
-    ):
+    )
+    with live:
         yield waterfall

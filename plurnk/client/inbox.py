@@ -60,8 +60,10 @@ class Inbox:
         if resync is not None:
             self.waiting.append(Resync(resync))
 
-    def hear(self, event: Event) -> None:
+    def hear(self, event: Event) -> Heard:
         """Take ``event``, unless it came before, or others are missing before it, or there is no room.
+
+        Returns what it is, taken or not.
 
         Raises:
             msgspec.ValidationError: it is not what its method's type says.
@@ -81,3 +83,4 @@ class Inbox:
             self.waiting.append(heard)
         elif self._next is None or number >= self._next:
             self.behind = True
+        return heard

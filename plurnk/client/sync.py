@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -15,7 +16,9 @@ import trio
 from plurnk.client import client as asynchronous
 from plurnk.client.errors import Unreachable
 from plurnk.client.inbox import Heard
-from plurnk.wire.params import Params
+from plurnk.wire.answers import LoopResolveResult, ProposalView, SubscriptionCancelResult, SubscriptionView
+from plurnk.wire.params import Decision, Grant, Params
+from plurnk.wire.results import OpResult
 
 T = TypeVar("T")
 
@@ -34,6 +37,37 @@ class Client:
     def notifications(self) -> Iterator[Heard]:
         while True:
             yield self._run(self.inner.next_notification)
+
+    def exec(self, command: str, *, cwd: str | None = None, runtime: str | None = None) -> OpResult:
+        return self._run(partial(self.inner.exec, command, cwd=cwd, runtime=runtime))
+
+    def proposals(self) -> tuple[ProposalView, ...]:
+        return self._run(self.inner.proposals)
+
+    def resolve(
+        self,
+        log_entry_id: int,
+        decision: Decision,
+        *,
+        body: str | None = None,
+        outcome: str | None = None,
+        grant: Grant | None = None,
+    ) -> LoopResolveResult:
+        return self._run(partial(self.inner.resolve, log_entry_id, decision, body=body, outcome=outcome, grant=grant))
+
+    def subscriptions(self, *, closed_too: bool = False) -> tuple[SubscriptionView, ...]:
+        return self._run(partial(self.inner.subscriptions, closed_too=closed_too))
+
+    def cancel_subscription(self, which: int | str) -> SubscriptionCancelResult:
+        return self._run(self.inner.cancel_subscription, which)
+
+    def follow(self, target: str, channel: str, *, start: int = 0) -> Iterator[str]:
+        following = self.inner.follow(target, channel, start=start)
+        while True:
+            try:
+                yield self._run(following.__anext__)
+            except StopAsyncIteration:
+                return
 
     def _run(self, function: Callable[..., Awaitable[T]], *arguments: object) -> T:
         try:

@@ -57,7 +57,7 @@ class Bus:
     def publish(self, announced: Sequence[Announcement]) -> None:
         """Pass on what a commit announced: the store's ``announce``."""
         for announcement in announced:
-            for hear in self._taps:
+            for hear in self._taps if announcement.seq is not None else ():
                 hear(announcement.notification)
             self._send(Event(announcement.session_id, announcement.notification, announcement.seq))
 

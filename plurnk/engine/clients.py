@@ -33,6 +33,11 @@ class ClientLoop:
         self._loop: Loop | None = None
         self._opening = trio.Lock()
 
+    @property
+    def loop_id(self) -> int | None:
+        """The loop that is open; None before the first operation."""
+        return None if self._loop is None else self._loop.id
+
     async def run(self, statements: Sequence[Statement]) -> tuple[list[OpResult], int]:
         """Do the statements in order, as one turn; returns their results and the turn's id.
 

@@ -11,12 +11,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
+import msgspec
+
 from plurnk.engine.limits import Limits
+from plurnk.engine.proposals import Also, Asked, Proposals
 from plurnk.engine.transfer import Place, Transfer
 from plurnk.errors import Denied, Malformed, NotEditable, PlurnkError, Unsupported
 from plurnk.language.ast import Copy, Edit, Exec, Hide, LocalTarget, Move, Send, Statement, Target, op_name
 from plurnk.language.targets import FILE, check_file_targets, entry_pathname, localized
-from plurnk.plugins.api import Call, EntryStorage, Manifest, Scheme, Streams, Unit, Workers
+from plurnk.plugins.api import Call, Commands, EntryStorage, Manifest, Proposal, Scheme, Streams, Unit, Workers
 from plurnk.store import log
 from plurnk.store.channels import BeingWritten
 from plurnk.store.database import Store, Tx
@@ -39,19 +42,25 @@ class Asker:
     project_root: str | None
 
 
-Also = Callable[[Tx, LogEntry], None]
-"""More to write in the transaction of the row, such as the turn's end."""
-
-
 class Dispatcher:
     """Does operations over the installed schemes."""
 
     def __init__(
-        self, store: Store, schemes: Mapping[str, Scheme], *, streams: Streams, workers: Workers, limits: Limits
+        self,
+        store: Store,
+        schemes: Mapping[str, Scheme],
+        *,
+        streams: Streams,
+        commands: Commands,
+        workers: Workers,
+        proposals: Proposals,
+        limits: Limits,
     ) -> None:
         self._store = store
         self._workers = workers
         self._streams = streams
+        self._commands = commands
+        self._proposals = proposals
         self._schemes = schemes
         self._limits = limits
 
@@ -64,6 +73,7 @@ class Dispatcher:
             OutOfRoom, StoreFailed: not even the row of a refusal could be written.
 
         Cancelled: either nothing happened, or all of it did; a live stream that was in its way may be cancelled.
+        What was proposed and not carried out yet has its row, answered 499.
         """
         statement = localized(asked)
 
@@ -76,13 +86,19 @@ class Dispatcher:
         try:
             check_file_targets(asked)
             effect = await self._effect(turn, statement, asker)
-            if not isinstance(effect, OpResult):
+            if not isinstance(effect, OpResult | Proposal):
                 unit = effect
                 return await self._write(lambda tx: record(tx, unit(tx)))
-            result = effect
         except Exception as error:  # noqa: BLE001 – SPEC 2.4: a handler that raises is a 500, and has its row
             # What the unit had written was undone with it; the row is left to write.
-            result = _refused(statement, error)
+            effect = _refused(statement, error)
+        if isinstance(effect, Proposal):
+            asked_for = Asked(
+                turn=turn, statement=statement, origin=asker.origin, flags=asker.flags, proposal=effect, also=also
+            )
+            row = await self._proposals.see_through(asked_for)
+            return row, msgspec.convert(row.rx, OpResult)
+        result = effect
         return await self._store.write(lambda tx: record(tx, result))
 
     async def _write(self, unit: Callable[[Tx], T]) -> T:
@@ -95,7 +111,7 @@ class Dispatcher:
             if not await self._streams.cancel(refusal.entry_id, reason="its entry was deleted"):
                 raise refusal
 
-    async def _effect(self, turn: TurnRef, statement: Statement, asker: Asker) -> OpResult | Unit:
+    async def _effect(self, turn: TurnRef, statement: Statement, asker: Asker) -> OpResult | Unit | Proposal:
         if isinstance(statement, Send) and statement.target is None:
             return _broadcast(statement)
         scheme = self._scheme(statement, statement.target)
@@ -117,6 +133,7 @@ class Dispatcher:
                 store=self._store,
                 workers=self._workers,
                 streams=self._streams,
+                commands=self._commands,
                 project_root=asker.project_root,
                 read_max_chars=self._limits.read_max_chars,
                 match_timeout_s=self._limits.match_timeout_s,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
@@ -14,8 +15,9 @@ import trio
 from plurnk.engine.dispatch import Asker
 from plurnk.engine.models import Models
 from plurnk.engine.turn import Job, Workshop, run_turn
-from plurnk.errors import Malformed, OutOfRoom, Unsupported, UpstreamFailed
-from plurnk.store import loops, sessions, turns
+from plurnk.engine.waiting import Bell, Wait, has_settled, is_over
+from plurnk.errors import Malformed, NotFound, OutOfRoom, Unsupported, UpstreamFailed
+from plurnk.store import conclusions, loops, sessions, turns
 from plurnk.store.database import StoreFailed, Tx
 from plurnk.store.loops import Loop
 from plurnk.wire.params import LoopFlags
@@ -25,6 +27,9 @@ T = TypeVar("T")
 logger = logging.getLogger(__name__)
 
 TERMINAL_ROW_LIMIT_S: float = 5.0
+STREAMS_END_LIMIT_S: float = 5.0
+"""How long the streams of a loop may take to be concluded, beyond the kill grace of their processes."""
+
 RETRY_S: float = 0.5
 
 
@@ -36,8 +41,10 @@ class Ending:
     reason: str | None = None
 
 
+DONE = Ending(200)
 CANCELLED = Ending(499, "cancelled")
-_BY_TURN_STATUS = {200: Ending(200), 499: Ending(499, "external")}
+TIMEOUT = Ending(504, "timeout")
+_BY_TURN_STATUS = {200: DONE, 499: Ending(499, "external")}
 
 
 class Driver:
@@ -49,12 +56,20 @@ class Driver:
         self._run_id = run_id
         self._draining = draining
         self._work_came = False
+        self._bell = Bell()
+        self._concluded = False
         self._to_cancel: int | None = None
         self._live: tuple[int, trio.CancelScope] | None = None
 
     def poke(self) -> None:
-        """Say that there is work. It is looked for after this, even if the driver was about to end."""
+        """Say that there is work. It is looked for after this, even if the driver was about to end or waits."""
         self._work_came = True
+        self._bell.ring()
+
+    def hear_conclusion(self) -> None:
+        """Say that a stream of the run has concluded; a loop that waits for that goes on."""
+        self._concluded = True
+        self._bell.ring()
 
     def cancel(self, loop_id: int, reason: str) -> None:
         """End a loop that the driver has, or is just about to have."""
@@ -78,7 +93,10 @@ class Driver:
                 return
 
     async def _run(self, loop: Loop) -> None:
-        """Run one loop. However this ends, the loop has its terminal row and the row is announced."""
+        """Run one loop. However this ends, the loop has its terminal row and the row is announced.
+
+        Unless it ended as it should, its streams are ended before that.
+        """
         ending, concluded = CANCELLED, False
         with trio.CancelScope() as scope:
             self._live = (loop.id, scope)
@@ -95,13 +113,29 @@ class Driver:
                 ending = Ending(500, "internal_error")
             finally:
                 self._live = None
+                # Shield: nothing that a loop started outlives its end by force (SPEC 3.2), whatever ended it.
+                with trio.move_on_after(self._shop.limits.kill_grace_s + STREAMS_END_LIMIT_S, shield=True):
+                    await self._end_streams(loop.id, ending)
                 # Shield: a cancelled loop must still end with a row (SPEC 3.1); the write is one local commit.
                 with trio.move_on_after(TERMINAL_ROW_LIMIT_S, shield=True):
-                    await self._persist(partial(_end, loop.id, ending))
+                    await self._persist(partial(self._end, loop.id, ending))
                     concluded = True
         if not concluded:
             # The disk is full for longer than that; nobody cancels us, so there is time.
-            await self._persist(partial(_end, loop.id, ending))
+            await self._persist(partial(self._end, loop.id, ending))
+
+    async def _end_streams(self, loop_id: int, ending: Ending) -> None:
+        """End what the loop started, unless it ended as it should; when this returns, its processes are gone."""
+        if ending != DONE:
+            stops = ending == CANCELLED and self._draining()
+            reason = "shutdown" if stops else f"its loop ended ({ending.reason})"
+            await self._shop.streams.cancel_loop(loop_id, reason=reason)
+
+    def _end(self, loop_id: int, ending: Ending, tx: Tx) -> None:
+        turns.close_open(tx, loop_id, ending.status, ending.reason)
+        with suppress(NotFound):  # its session was deleted meanwhile
+            if loops.end(tx, loop_id, ending.status, ending.reason) and ending == DONE:
+                conclusions.wake_untold(tx, self._run_id, has_provider=self._models.has)
 
     async def _persist(self, unit: Callable[[Tx], T]) -> T:
         """Write ``unit``; while the disk is full or fails, try again: a run must not stop for that."""
@@ -113,26 +147,42 @@ class Driver:
                 await trio.sleep(RETRY_S)
 
     async def _turns(self, loop: Loop) -> Ending:
-        started_at = trio.current_time()
+        deadline = trio.current_time() + self._shop.limits.loop_timeout_s
         provider = await self._models.provider(loop.alias)
         session = await self._shop.store.read(lambda db: sessions.get(db, loop.session_id))
         flags = msgspec.json.decode(loop.flags, type=LoopFlags)
         asker = Asker(origin="model", flags=flags, project_root=session.project_root)
         job = Job(loop, provider, asker)
         done = await self._shop.store.read(lambda db: loops.turns_of(db, loop.id))
-        while True:
-            if self._draining():
-                return CANCELLED
+        while not self._draining():
             if done >= loop.max_turns:
                 return Ending(499, "max_turns")
-            if trio.current_time() - started_at > self._shop.limits.loop_timeout_s:
-                return Ending(504, "timeout")
-            status = await run_turn(self._shop, job)
+            if trio.current_time() >= deadline:
+                return TIMEOUT
+            ended = await run_turn(self._shop, job)
             done += 1
-            if status in _BY_TURN_STATUS:
-                return _BY_TURN_STATUS[status]
+            if ended.status in _BY_TURN_STATUS:
+                return _BY_TURN_STATUS[ended.status]
+            if done < loop.max_turns:
+                with trio.move_on_at(deadline):
+                    await self._wait(loop, ended.wait)
+        return CANCELLED
 
+    async def _wait(self, loop: Loop, wait: Wait) -> None:
+        """Settle, then park, if the turn wants it; return when it is time for the next one, or the daemon stops."""
+        if wait.settles:
+            with trio.move_on_after(self._shop.limits.settle_s):
+                await self._bell.look_until(lambda: self._look(lambda tx: has_settled(tx.db, wait.turn_id, loop.id)))
+        if wait.parks:
+            self._concluded = False  # what concluded before is told by the store
+            with trio.move_on_after(self._shop.limits.park_s):
+                await self._bell.look_until(
+                    lambda: self._look(lambda tx: self._concluded or is_over(tx.db, loop.run_id, loop.id))
+                )
 
-def _end(loop_id: int, ending: Ending, tx: Tx) -> None:
-    turns.close_open(tx, loop_id, ending.status, ending.reason)
-    loops.end(tx, loop_id, ending.status, ending.reason)
+    async def _look(self, goes_on: Callable[[Tx], bool]) -> bool:
+        """Look in the store, unless the daemon stops.
+
+        As a write, so after everything that was submitted before: a prompt whose sender was cut off, too.
+        """
+        return self._draining() or await self._persist(goes_on)

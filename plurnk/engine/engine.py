@@ -7,7 +7,6 @@ from collections import defaultdict
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from functools import partial
 
 import msgspec
 import trio
@@ -19,13 +18,15 @@ from plurnk.engine.limits import Limits
 from plurnk.engine.models import Models
 from plurnk.engine.packets import PacketMaker, Papers
 from plurnk.engine.previews import Previews
+from plurnk.engine.proposals import Proposals
 from plurnk.engine.turn import Workshop
 from plurnk.errors import Draining
-from plurnk.plugins.api import EntryStorage, Scheme, Streams, Workers
+from plurnk.plugins.api import Commands, EntryStorage, Scheme, Workers
 from plurnk.store import loops, recovery, sessions
 from plurnk.store.database import Store, Tx
 from plurnk.store.loops import Defaults, Loop, Submission, Submitted
-from plurnk.wire.notifications import LoopTerminated, Notification
+from plurnk.streams.live import Streams
+from plurnk.wire.notifications import LoopTerminated, Notification, StreamConcluded
 from plurnk.wire.params import LoopFlags
 
 logger = logging.getLogger(__name__)
@@ -44,8 +45,21 @@ class Cancelled:
 class Engine:
     """Runs and their drivers. Made by ``open_engine``, whose nursery owns the drivers."""
 
-    def __init__(self, shop: Workshop, models: Models, schemes: Mapping[str, Scheme], runs: trio.Nursery) -> None:
+    def __init__(
+        self,
+        shop: Workshop,
+        models: Models,
+        schemes: Mapping[str, Scheme],
+        *,
+        streams: Streams,
+        commands: Commands,
+        proposals: Proposals,
+        runs: trio.Nursery,
+    ) -> None:
         self.store = shop.store
+        self.streams = streams
+        self.commands = commands
+        self.proposals = proposals
         self.bus = shop.bus
         self.limits = shop.limits
         self.dispatcher = shop.dispatcher
@@ -124,6 +138,12 @@ class Engine:
         if isinstance(notification, LoopTerminated):
             for ended in self._waiters.get(notification.loop_id, ()):
                 ended.set()
+        elif isinstance(notification, StreamConcluded):
+            driver = self._drivers.get(notification.run_id)
+            if driver is not None:
+                driver.hear_conclusion()
+            if notification.wake_loop_id is not msgspec.UNSET:
+                self.drive(notification.run_id)
 
     # -- cancelling
 
@@ -145,16 +165,24 @@ class Engine:
         return Cancelled(loop.id, tuple(dropped))
 
     async def cancel_runs(self, run_ids: list[int], reason: str) -> None:
-        """End every loop of these runs, queued ones too, before their session is deleted."""
+        """End every loop of these runs, queued ones too, and every stream, before their session is deleted."""
+        self.proposals.abandon(run_ids)
         async with trio.open_nursery() as cancels:
             for run_id in run_ids:
-                cancels.start_soon(partial(self.cancel, run_id, reason, queued_too=True))
+                cancels.start_soon(self._cancel_run, run_id, reason)
+
+    async def _cancel_run(self, run_id: int, reason: str) -> None:
+        await self.cancel(run_id, reason, queued_too=True)
+        while await self.streams.cancel_run(run_id, reason=reason):
+            await self.cancel(run_id, reason, queued_too=True)
+        # A stream that ended by itself just before may have opened a loop.
+        await self.cancel(run_id, reason, queued_too=True)
 
     # -- start and stop
 
     async def resume(self, *, resume: bool) -> None:
         """Close what the last daemon left open and drive what it left to do (SPEC 7.2)."""
-        recovered = await self.store.write(lambda tx: recovery.recover(tx, resume=resume))
+        recovered = await self.store.write(lambda tx: recovery.recover(tx, resume=resume, has_provider=self.models.has))
         if recovered.turns or recovered.loops or recovered.streams:
             logger.warning(
                 "the last daemon was cut off: %d turns and %d streams closed as interrupted, %d loops found running",
@@ -166,8 +194,10 @@ class Engine:
             self.drive(run_id)
 
     def refuse_prompts(self) -> None:
-        """Take no more prompts from here on; loops end after the turn they are in (SPEC 7.2)."""
+        """Take no more prompts from here on; loops end after the turn they are in, or now if they wait (SPEC 7.2)."""
         self._draining = True
+        for driver in self._drivers.values():
+            driver.poke()
 
     async def drain(self) -> None:
         """After ``refuse_prompts``, wait until every live loop has ended.
@@ -198,6 +228,7 @@ async def open_engine(
     papers: Papers,
     *,
     streams: Streams,
+    commands: Commands,
     workers: Workers,
     preview_types: frozenset[str],
     limits: Limits,
@@ -209,9 +240,14 @@ async def open_engine(
     prompts = schemes["plurnk"]
     assert isinstance(prompts, EntryStorage)
     previews = Previews(workers, preview_types, limits.preview_chars)
+    proposals = Proposals(store, limits.proposal_timeout_s)
+    dispatcher = Dispatcher(
+        store, schemes, streams=streams, commands=commands, workers=workers, proposals=proposals, limits=limits
+    )
     shop = Workshop(
         store=store,
-        dispatcher=Dispatcher(store, schemes, streams=streams, workers=workers, limits=limits),
+        dispatcher=dispatcher,
+        streams=streams,
         bus=bus,
         limits=limits,
         packets=PacketMaker(papers, limits, schemes, previews),
@@ -219,7 +255,9 @@ async def open_engine(
         prompts=prompts,
     )
     async with trio.open_nursery() as runs:
+        engine = Engine(shop, models, schemes, streams=streams, commands=commands, proposals=proposals, runs=runs)
         try:
-            yield Engine(shop, models, schemes, runs)
+            yield engine
         finally:
+            engine.refuse_prompts()  # nor does the end of a stream open a loop from here on
             runs.cancel_scope.cancel(reason="the engine closes")

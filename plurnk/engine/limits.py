@@ -10,8 +10,12 @@ class Limits:
     max_turns: int = 999
     max_commands: int = 99
     loop_timeout_s: float = 86_400.0
+    settle_s: float = 2.0
+    park_s: float = 3600.0
+    kill_grace_s: float = 2.0
     fetch_timeout_s: float = 600.0
     read_max_chars: int = 262_144
     preview_chars: int = 256
     match_timeout_s: float = 2.0
     reasoning_tokens: int = 0
+    proposal_timeout_s: float = 300.0

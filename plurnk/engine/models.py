@@ -42,6 +42,10 @@ class Models:
         self.aliases = {alias.name: alias for alias in _aliases(env)}
         self.active = env.get("PLURNK_MODEL") or DEMO
 
+    def has(self, name: str | None) -> bool:
+        """Tell whether there is such an alias; None: the active one. May be called on any thread."""
+        return (name or self.active) in self.aliases
+
     def resolve(self, name: str | None) -> Alias:
         """The alias of that name, or the active one.
 
@@ -91,6 +95,11 @@ class Models:
         """Close the HTTP client, if one was made."""
         if self._http is not None:
             await self._http.aclose()
+
+
+def has_alias(env: Mapping[str, str], name: str | None) -> bool:
+    """As ``Models.has``, of the models of this environment."""
+    return any(alias.name == (name or env.get("PLURNK_MODEL") or DEMO) for alias in _aliases(env))
 
 
 def _aliases(env: Mapping[str, str]) -> list[Alias]:

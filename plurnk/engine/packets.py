@@ -17,7 +17,7 @@ from plurnk.rules import packet
 from plurnk.rules.blocks import render_log_row
 from plurnk.rules.packet import Packet
 from plurnk.rules.snapshot import IndexChannel, IndexEntry, LogRow, PacketInputs
-from plurnk.store import channels, entries, log, loops, sessions, turns
+from plurnk.store import channels, conclusions, entries, log, loops, sessions, turns
 from plurnk.store.channels import Channel
 from plurnk.store.entries import Entry
 from plurnk.store.log import TurnRef
@@ -27,6 +27,9 @@ from plurnk.wire.notifications import LogEntry
 
 WINDOW_FACTOR: int = 8
 """A preview is made from at most this many times its budget in bytes, from the end that it shows."""
+
+COMMAND_CHARS: int = 120
+"""So much of a command stands in its log row; its statement has the whole."""
 
 KEPT_RUNS: int = 32
 """Runs whose rendered log is kept in memory."""
@@ -122,6 +125,7 @@ class PacketMaker:
             path=path,
             channels=tuple(self._channel(db, scheme, path, channel, orders) for channel in shown),
             tags=entries.tags(db, entry.id),
+            awaiting_input=entry.attributes.get(conclusions.AWAITING_INPUT) is True,
         )
 
     def _channel(
@@ -202,6 +206,8 @@ class PacketMaker:
             start_line=row.rx.get("startLine"),
             next_line=row.rx.get("nextLine"),
             diff=row.rx.get("diff"),
+            command=_command(row),
+            entry=row.rx.get("entry"),
             error=row.rx.get("error"),
             outcome=row.outcome,
         )
@@ -224,6 +230,15 @@ class PacketMaker:
         scheme = self.schemes.get(row.scheme)
         default = scheme.manifest.default_channel if scheme is not None else None
         return address if row.fragment in (None, default) else f"{address}#{row.fragment}"
+
+
+def _command(row: LogEntry) -> str | None:
+    """The first line of what a model or client had an EXEC run, cut to a length that a log can bear."""
+    body = row.tx.get("body")
+    if row.op != "EXEC" or row.origin == "system" or not isinstance(body, str) or not body.strip():
+        return None
+    first, *rest = body.strip().splitlines()
+    return f"{first[:COMMAND_CHARS]}…" if rest or len(first) > COMMAND_CHARS else first
 
 
 def _matcher(body: Any) -> str | None:

@@ -14,24 +14,28 @@ from plurnk.engine.dispatch import Asker, Dispatcher
 from plurnk.engine.limits import Limits
 from plurnk.engine.packets import Built, PacketMaker
 from plurnk.engine.previews import Previews
+from plurnk.engine.waiting import Wait, wait_after
 from plurnk.errors import UpstreamFailed
-from plurnk.language.ast import Edit, ErrorItem, Item, ParseError, Statement, StatementItem, TextItem, UrlTarget
+from plurnk.language.ast import Edit, ErrorItem, Exec, Item, ParseError, Statement, StatementItem, TextItem, UrlTarget
 from plurnk.language.parser import Parser
-from plurnk.language.targets import localized
+from plurnk.language.targets import localized, parse_target
 from plurnk.plugins.api import ChannelContent, Completion, EntryContent, EntryStorage, GenerateRequest, Provider
 from plurnk.plugins.api import Usage as Tokens
 from plurnk.rules import packet, telemetry
+from plurnk.rules.conclusions import how
 from plurnk.rules.packet import Assistant, Packet
 from plurnk.rules.telemetry import Telemetry
-from plurnk.store import log, loops, turns
+from plurnk.store import conclusions, log, loops, subscriptions, turns
 from plurnk.store.database import Store, Tx
 from plurnk.store.log import TurnRef
 from plurnk.store.loops import Loop
+from plurnk.store.subscriptions import DONE, Subscription
 from plurnk.store.turns import TurnEnd
+from plurnk.streams.live import Streams
 from plurnk.wire.notifications import LogEntry, TurnDelta, Usage
 from plurnk.wire.results import OpResult
 
-CARRY_ON, PARK, NO_OPS = 102, 202, 422
+CARRY_ON, NO_OPS = 102, 422
 PARSE_INLINE_CHARS: int = 4096
 
 
@@ -41,6 +45,7 @@ class Workshop:
 
     store: Store
     dispatcher: Dispatcher
+    streams: Streams
     bus: Bus
     limits: Limits
     packets: PacketMaker
@@ -73,8 +78,16 @@ class Job:
     asker: Asker
 
 
-async def run_turn(shop: Workshop, job: Job) -> int:
-    """Run the loop's next turn to its end and return the turn's status.
+@dataclass(frozen=True, slots=True)
+class Done:
+    """A turn that has ended, and what its loop waits for before the next one."""
+
+    status: int
+    wait: Wait
+
+
+async def run_turn(shop: Workshop, job: Job) -> Done:
+    """Run the loop's next turn to its end.
 
     Raises:
         UpstreamFailed: the provider failed; the turn has ended 500.
@@ -97,13 +110,15 @@ async def run_turn(shop: Workshop, job: Job) -> int:
 
 
 def _begin(loop: Loop, prompts: EntryStorage, tx: Tx) -> TurnRef:
-    """The turn's row, and a system row for each prompt that it is the first to show."""
+    """The turn's row, and a system row for each prompt and each end of a stream that it is the first to show."""
     turn = turns.begin(tx, loop)
     if turn.turn_seq == 1:
         _show_prompt(tx, turn, prompts, f"prompt/{loop.id}", loop.prompt)
     for number, prompt in enumerate(loops.show_pending(tx, loop.id, turn.turn_id), 1):
         suffix = f"-{number}" if number > 1 else ""
         _show_prompt(tx, turn, prompts, f"prompt/{loop.id}/{turn.turn_seq}{suffix}", prompt)
+    for stream in subscriptions.tell(tx, loop.run_id):
+        _show_end(tx, turn, stream)
     return turn
 
 
@@ -112,6 +127,18 @@ def _show_prompt(tx: Tx, turn: TurnRef, prompts: EntryStorage, path: str, prompt
     entry_id = prompts.write_entry(tx, turn, "system", path, content)
     statement = Edit(target=UrlTarget(raw=f"plurnk://{path}", scheme="plurnk", pathname=path), body=prompt)
     log.add(tx, turn, statement, origin="system", result=OpResult(status=201, entry_id=entry_id, channel="body"))
+
+
+def _show_end(tx: Tx, turn: TurnRef, stream: Subscription) -> None:
+    """One row for the end of a stream: its status, and how it came to it unless all went well."""
+    ended = conclusions.ending(tx.db, stream)
+    result = OpResult(
+        status=ended.status,
+        error=None if ended.status == DONE else how(ended),
+        entry_id=stream.entry_id,
+        subscription_id=stream.id,
+    )
+    log.add(tx, turn, Exec(target=parse_target(ended.address)), origin="system", result=result)
 
 
 async def _build(shop: Workshop, job: Job, turn: TurnRef) -> Built:
@@ -159,21 +186,25 @@ async def _parse(parser: Parser, text: str) -> list[Item]:
     return await trio.to_thread.run_sync(parser.feed, text)
 
 
-async def _do(shop: Workshop, job: Job, turn: TurnRef, asked: Packet, answer: Answer) -> int:
+async def _do(shop: Workshop, job: Job, turn: TurnRef, asked: Packet, answer: Answer) -> Done:
     """Do the statements in order; the last one's transaction also ends the turn."""
     provider = job.provider
     todo = answer.statements[: shop.limits.max_commands]
     rows: list[LogEntry] = []
+    ends: list[Done] = []  # the last one counts: what is undone is done again
 
     def end(tx: Tx, last: LogEntry | None = None) -> None:
-        done = rows if last is None else [*rows, last]
+        rows_done = rows if last is None else [*rows, last]
+        status = turn_status(rows_done)
+        wait = wait_after(tx.db, turn, status)
+        ends.append(Done(status, wait))
         ended = TurnEnd(
-            status=turn_status(done),
+            status=status,
             packet=msgspec.json.encode(_answered(asked, answer, provider)),
             model=answer.completion.model or provider.model,
             finish_reason=answer.completion.finish_reason,
             usage=_usage(provider, answer.completion.usage),
-            telemetry=_telemetry(answer, done),
+            telemetry=_telemetry(answer, rows_done, wait),
         )
         turns.end(tx, turn, ended)
 
@@ -183,7 +214,7 @@ async def _do(shop: Workshop, job: Job, turn: TurnRef, asked: Packet, answer: An
         rows.append(row)
     if not todo:
         await shop.store.write(end)
-    return turn_status(rows)
+    return ends[-1]
 
 
 def _answered(asked: Packet, answer: Answer, provider: Provider) -> Packet:
@@ -207,7 +238,7 @@ def _usage(provider: Provider, tokens: Tokens) -> Usage:
     )
 
 
-def _telemetry(answer: Answer, rows: Sequence[LogEntry]) -> tuple[Telemetry, ...]:
+def _telemetry(answer: Answer, rows: Sequence[LogEntry], wait: Wait) -> tuple[Telemetry, ...]:
     """What the next turn is told of this one."""
     events: list[Telemetry] = [telemetry.action_failure(row) for row in rows if row.status_rx >= 400]
     events += telemetry.parse_failures(answer.errors, answer.completion.content)
@@ -216,6 +247,6 @@ def _telemetry(answer: Answer, rows: Sequence[LogEntry]) -> tuple[Telemetry, ...
         events.append(telemetry.max_commands(emitted=emitted, dropped=emitted - len(rows)))
     if not emitted:
         events.append(telemetry.NoOps())
-    if turn_status(rows) == PARK:
+    if wait.in_vain:
         events.append(telemetry.NothingToWaitFor())
     return tuple(events)

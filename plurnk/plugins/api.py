@@ -2,14 +2,15 @@
 (SPEC 2.3, 3.8, 7.4).
 
 A scheme plugin is an object that satisfies ``Scheme`` under the entry-point group ``plurnk.schemes``,
-its name there being its manifest's. A provider plugin satisfies ``ProviderFactory`` under
+its name there being its manifest's. An executor satisfies ``Executor`` under ``plurnk.executors``; its name
+there is the runtime's. A provider plugin satisfies ``ProviderFactory`` under
 ``plurnk.providers``; its name there is the ``<provider>`` of ``PLURNK_MODEL_<alias>=<provider>/<model>``.
 A preview handler satisfies ``PreviewHandler`` under ``plurnk.mimetypes``; its name there is its mimetype.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, TypeVar, runtime_checkable
@@ -17,6 +18,19 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, TypeVar, ru
 from plurnk.content.previews import PreviewHandler
 from plurnk.language.ast import OpName, Statement
 from plurnk.plugins.discovery import CONTRACT_VERSION
+from plurnk.plugins.streaming import (
+    CommandGrant,
+    CommandOrder,
+    Commands,
+    Conclusion,
+    Executor,
+    Feed,
+    Inlet,
+    Opened,
+    ReadyCommand,
+    Streams,
+    Work,
+)
 from plurnk.store.database import Store, Tx
 from plurnk.store.log import TurnRef
 from plurnk.wire.notifications import Origin
@@ -28,26 +42,35 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CONTRACT_VERSION",
+    "Accepted",
     "Call",
     "ChannelContent",
     "ChannelSpec",
+    "CommandGrant",
+    "CommandOrder",
+    "Commands",
     "Completion",
     "Conclusion",
     "Delta",
     "EntryContent",
     "EntryStorage",
+    "Executor",
     "Feed",
     "GenerateRequest",
     "Handler",
+    "Inlet",
     "Manifest",
     "Message",
     "OpName",
     "OpResult",
+    "Opened",
     "Origin",
     "PreviewHandler",
+    "Proposal",
     "Provider",
     "ProviderFactory",
     "ProviderSettings",
+    "ReadyCommand",
     "Role",
     "Scheme",
     "Statement",
@@ -111,65 +134,6 @@ class Workers(Protocol):
         ...
 
 
-class Feed(Protocol):
-    """What a stream's work writes into: the channels that the stream was opened with."""
-
-    async def append(self, channel: str, data: bytes) -> None:
-        """Add ``data`` at the end of ``channel``; it is committed when this returns.
-
-        What passes the cap of a channel is left out, and the stream is cancelled and concluded 413.
-
-        Raises:
-            Conflict: the stream has no such channel, or is concluded.
-            OutOfRoom, StoreFailed: nothing of ``data`` was written.
-
-        Cancelled: ``data`` may or may not have been appended, whole.
-        """
-        ...
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Conclusion:
-    """How a stream ended (SPEC 4.4): its channels are ``closed`` for 200, ``errored`` for anything else."""
-
-    status: int
-    detail: str | None = None
-
-
-Work: TypeAlias = Callable[[Feed], Awaitable[Conclusion]]
-"""What a stream does, in a task and a cancel scope of its own: write until there is no more, then say how
-it ended. A ``PlurnkError`` that it raises concludes the stream with its status and detail, any other with
-500; cancelled, it must let go of what it holds and raise ``Cancelled`` on."""
-
-
-class Streams(Protocol):
-    """The live streams, each a cancel scope of its own (``plurnk.streams``, SPEC 4.1)."""
-
-    async def open(
-        self, turn: TurnRef, entry_id: int, *, scheme: str, handle: str, channels: Sequence[str], work: Work
-    ) -> int:
-        """Begin a stream into these channels of the entry, and return the id of its subscription.
-
-        The channels are ``active`` from here on; ``handle`` says to people what is being streamed.
-
-        Raises:
-            Malformed: no channel is named.
-            NotFound: the entry is not there, or has no such channel.
-            Conflict: the run has a live stream on the entry, or another stream writes one of the channels.
-            Draining: the daemon is stopping.
-
-        Cancelled: there is no such stream, or it is being ended.
-        """
-        ...
-
-    async def cancel(self, entry_id: int, *, reason: str) -> bool:
-        """End whatever streams of that entry are live; when this returns, they are concluded. False: there is none.
-
-        Cancelled: the streams' end goes on.
-        """
-        ...
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
     """One operation to be done: who asks, where it is logged, and with what to do it."""
@@ -180,6 +144,7 @@ class Call:
     store: Store
     workers: Workers
     streams: Streams
+    commands: Commands
     project_root: str | None
     read_max_chars: int
     match_timeout_s: float
@@ -190,8 +155,35 @@ Unit: TypeAlias = Callable[[Tx], OpResult]
 there is never one without the other; raising a ``PlurnkError`` undoes it and becomes the result. What
 was undone because a live stream was in its way is run again when that stream has ended."""
 
-Handler: TypeAlias = Callable[[Call], Awaitable[OpResult | Unit]]
-"""Does an operation: returns its result, or the unit that makes it.
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Accepted:
+    """A proposal that may be carried out, with the body that was accepted and what was granted.
+
+    ``record`` writes the operation's result. It is to be called once, in the transaction of the effect, so that
+    there is never one without the other.
+    """
+
+    body: str
+    grant: CommandGrant
+    record: Callable[[Tx, OpResult], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proposal:
+    """An operation that is shown and has to be accepted before it has an effect (SPEC 5.3).
+
+    ``body`` and ``attrs`` (JSON) are what is shown. ``apply`` carries it out; it has recorded its result when it
+    returns. A ``PlurnkError`` that it raises becomes the result.
+    """
+
+    body: str
+    attrs: Mapping[str, Any]
+    apply: Callable[[Accepted], Awaitable[None]]
+
+
+Handler: TypeAlias = Callable[[Call], Awaitable[OpResult | Unit | Proposal]]
+"""Does an operation: returns its result, the unit that makes it, or a proposal to make it.
 
 Raises:
     PlurnkError: a refusal; its status and detail become the result.

@@ -16,6 +16,7 @@ from plurnk.errors import Conflict
 SCHEMES: Final = "plurnk.schemes"
 PROVIDERS: Final = "plurnk.providers"
 MIMETYPES: Final = "plurnk.mimetypes"
+EXECUTORS: Final = "plurnk.executors"
 
 CONTRACT_VERSION: Final = 1
 

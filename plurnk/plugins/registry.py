@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from importlib.metadata import EntryPoint
 
 from plurnk.errors import Unsupported
-from plurnk.plugins.api import ProviderFactory, Scheme
-from plurnk.plugins.discovery import MIMETYPES, PROVIDERS, SCHEMES, check, discover
+from plurnk.plugins.api import Executor, ProviderFactory, Scheme
+from plurnk.plugins.discovery import EXECUTORS, MIMETYPES, PROVIDERS, SCHEMES, check, discover
 
 
 def load_schemes() -> Mapping[str, Scheme]:
@@ -23,6 +23,20 @@ def load_schemes() -> Mapping[str, Scheme]:
         check(point, version=scheme.manifest.contract_version, identity=scheme.manifest.name)
         schemes[name] = scheme
     return schemes
+
+
+def load_executors() -> Mapping[str, Executor]:
+    """Every executor that is installed, by the name of its runtime. Its program may be missing all the same.
+
+    Raises:
+        Conflict: a clash, an identity that does not match, or another contract version.
+    """
+    executors: dict[str, Executor] = {}
+    for name, point in discover(EXECUTORS).items():
+        executor: Executor = point.load()
+        check(point, version=executor.contract_version, identity=executor.name)
+        executors[name] = executor
+    return executors
 
 
 def preview_types() -> frozenset[str]:

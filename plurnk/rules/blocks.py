@@ -20,6 +20,8 @@ def render_index_entry(entry: IndexEntry) -> str:
         "channels": {channel.name: _channel_meta(channel) for channel in entry.channels},
         "path": entry.path,
     }
+    if entry.awaiting_input:
+        meta["awaitingInput"] = True
     if entry.tags:
         meta["tags"] = sorted(entry.tags)
     lines = [f"* {canonical_json(meta)}"]
@@ -34,6 +36,8 @@ def render_log_row(row: LogRow) -> str:
     """The meta line of ``row``, its content and its diff, without a newline at the end."""
     path = f"log://{row.loop_seq}/{row.turn_seq}/{row.sequence}/{row.op}"
     optional = {
+        "command": row.command,
+        "entry": row.entry,
         "error": row.error,
         "matcher": row.matcher,
         "matches": row.matches,

@@ -32,6 +32,7 @@ class IndexEntry:
     path: str
     channels: tuple[IndexChannel, ...]
     tags: tuple[str, ...] = ()
+    awaiting_input: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +42,8 @@ class LogRow:
     ``target`` includes ``#channel`` when that is not the default one; ``matcher`` is as written.
     ``content`` and ``diff`` are shown whenever they are there, so leave them None where they are not
     to be seen. ``start_line`` None: the lines of ``content`` have no numbers of their own (several
-    entries in one READ). ``next_line`` comes with a 206: from there the rest can be read.
+    entries in one READ). ``next_line`` comes with a 206: from there the rest can be read. ``command`` is the
+    beginning of what an EXEC ran, ``entry`` the address of what came of it.
     """
 
     loop_seq: int
@@ -58,6 +60,8 @@ class LogRow:
     start_line: int | None = 1
     next_line: int | None = None
     diff: str | None = None
+    command: str | None = None
+    entry: str | None = None
     error: str | None = None
     outcome: str | None = None
 

@@ -6,7 +6,7 @@ import hmac
 import os
 import re
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,6 +57,8 @@ def decide(rules: Rules, caller: Caller, request: Request) -> Refusal | None:
     """
     if caller.is_local and caller.uid not in {rules.uid, _ROOT}:
         return Refusal(403, "this daemon works for its own user only")
+    if caller.is_command:
+        return Refusal(403, "a command may not steer the daemon that runs it")
     if not rules.origins.issuperset(request.values(b"origin")):
         return Refusal(403, "web pages are not let in but for those in PLURNK_ALLOWED_ORIGINS")
     if not all(_is_us(host, rules, caller) for host in request.values(b"host") or [""]):
@@ -130,8 +132,12 @@ def load_token(path: Path) -> str:
 class Gate:
     """Lets callers in, and knows how many clients there are."""
 
-    def __init__(self, rules: Rules, *, max_message_bytes: int) -> None:
+    def __init__(
+        self, rules: Rules, *, max_message_bytes: int, may_be_command: Callable[[], bool] = lambda: False
+    ) -> None:
+        """``may_be_command`` tells whether a command is live that shares the machine's network."""
         self._rules = rules
+        self._may_be_command = may_be_command
         self._max_message_bytes = max_message_bytes
         self.callers = 0
         self._inside: set[trio.abc.Stream] = set()
@@ -160,7 +166,7 @@ class Gate:
     async def _shake_hands(self, stream: trio.abc.Stream) -> WebSocket | None:
         handshake = Handshake(stream)
         try:
-            caller = await identify(stream)
+            caller = await identify(stream, may_be_command=self._may_be_command())
             request = await handshake.receive()
             refusal = decide(self._rules, caller, request)
             if refusal is None and self.clients >= MAX_CLIENTS:

@@ -16,8 +16,9 @@ from plurnk.server.peer import Peer
 from plurnk.store import events, sessions
 from plurnk.store.query import Snapshot
 from plurnk.store.sessions import Run, Session
-from plurnk.wire.events import delta_key, encode_event, join_deltas
-from plurnk.wire.notifications import TurnDelta
+from plurnk.streams.commands import Commands
+from plurnk.wire.events import delta_key, encode_event, join_deltas, join_stream_events, stream_key
+from plurnk.wire.notifications import StreamEvent, TurnDelta
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +32,9 @@ class Place:
 class Attachment:
     """One client's state, and its ear at the bus. Closed by whoever runs the peer."""
 
-    def __init__(self, engine: Engine, outbox: Outbox) -> None:
+    def __init__(self, engine: Engine, commands: Commands, outbox: Outbox) -> None:
         self.engine = engine
+        self.commands = commands
         self._outbox = outbox
         self._place: Place | None = None
         self._feed: Feed | None = None
@@ -48,11 +50,19 @@ class Attachment:
             self._outbox.put(Waiting(event.foreign_frame))
         elif event.seq is not None:
             feed.event(event.seq, event.frame)
-        elif isinstance(event.notification, TurnDelta):
-            if self._deltas:
-                feed.passing(event.frame, key=delta_key(event.notification), join=join_deltas)
         else:
-            feed.passing(event.frame)
+            self._pass(feed, event)
+
+    def _pass(self, feed: Feed, event: Event) -> None:
+        """Hand on what is not kept. For a client that is slower than it comes, it is put together while it waits."""
+        match event.notification:
+            case TurnDelta() as delta:
+                if self._deltas:
+                    feed.passing(event.frame, key=delta_key(delta), join=join_deltas)
+            case StreamEvent() as news:
+                feed.passing(event.frame, key=stream_key(news), join=join_stream_events)
+            case _:
+                feed.passing(event.frame)
 
     async def place(self) -> Place:
         """Where the client is; one that has not said gets a session of its own, named ``auto-<n>``."""

@@ -1,12 +1,14 @@
 """Who is at the other end of a stream: the kernel is asked, before a byte of the request is read (SPEC 6.6).
 
 A Unix socket knows its peer (SO_PEERCRED). For TCP over loopback, the kernel's socket table has a row for
-the peer's own socket, too, and that row names its owner.
+the peer's own socket, too, and that row names its owner. Commands run as the daemon's user, and those that share
+the machine's network can reach its port: they are told by being descended from the daemon.
 """
 
 from __future__ import annotations
 
 import ipaddress
+import os
 import socket
 import struct
 import sys
@@ -30,19 +32,22 @@ End: TypeAlias = tuple[Address, int]
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Caller:
     """``uid`` owns the other end, None when that cannot be known; ``own`` is our address that was called, None
-    on a Unix socket.
+    on a Unix socket. ``is_command``: the daemon itself has started it, or that cannot be ruled out.
     """
 
     uid: int | None
     own: Address | None
+    is_command: bool = False
 
     @property
     def is_local(self) -> bool:
         return self.own is None or self.own.is_loopback
 
 
-async def identify(stream: trio.abc.Stream) -> Caller:
+async def identify(stream: trio.abc.Stream, *, may_be_command: bool = False) -> Caller:
     """Find out who is at the other end of ``stream``, which a listener of ours accepted.
+
+    ``may_be_command``: a command that shares the machine's network is live, so a caller over TCP may be one.
 
     Raises:
         Vanished: nobody is there any more.
@@ -51,15 +56,16 @@ async def identify(stream: trio.abc.Stream) -> Caller:
     try:
         if link.family == socket.AF_UNIX:
             credentials = link.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
-            _pid, uid, _gid = struct.unpack("3i", credentials)
-            return Caller(uid=uid, own=None)
+            pid, uid, _gid = struct.unpack("3i", credentials)
+            return Caller(uid=uid, own=None, is_command=_is_descendant(pid))
         own, peer = _end(link.getsockname()), _end(link.getpeername())
-        uid = await trio.to_thread.run_sync(_owner, peer, own) if own[0].is_loopback else None
+        owner = await trio.to_thread.run_sync(_owner, peer, own) if own[0].is_loopback else None
+        is_command = may_be_command and not await trio.to_thread.run_sync(_is_held_elsewhere, owner)
         # Had the peer reset the link meanwhile, its port and the row could have become another's.
         link.getpeername()
     except OSError as error:
         raise Vanished from error
-    return Caller(uid=uid, own=own[0])
+    return Caller(uid=owner.uid if owner else None, own=own[0], is_command=is_command)
 
 
 def _socket_of(stream: trio.abc.Stream) -> trio.socket.SocketType:
@@ -84,19 +90,27 @@ def read_address(text: str) -> Address:
     return mapped or address
 
 
-def _owner(peer: End, own: End) -> int | None:
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """Whose a socket is, and which."""
+
+    uid: int
+    inode: int
+
+
+def _owner(peer: End, own: End) -> Owner | None:
     """Look the other end up in the kernel's tables. Blocking: 1.4 ms with 600 sockets open."""
     # Twice: the kernel hands a table out in pieces, and a row may move from an unread piece to a read one.
     for table in _TABLES * 2:
         with suppress(FileNotFoundError):  # a machine without IPv6
-            uid = owner_in(table.read_text("ascii"), peer, own)
-            if uid is not None:
-                return uid
+            owner = owner_in(table.read_text("ascii"), peer, own)
+            if owner is not None:
+                return owner
     return None
 
 
-def owner_in(table: str, peer: End, own: End) -> int | None:
-    """Return the uid in the row of the socket at ``peer`` that is linked to ``own``.
+def owner_in(table: str, peer: End, own: End) -> Owner | None:
+    """Return what is said in the row of the socket at ``peer`` that is linked to ``own``.
 
     Only an established link with an inode counts. A socket that its process has closed is shown as root's,
     and who sends a request and closes at once would pass for root.
@@ -105,8 +119,42 @@ def owner_in(table: str, peer: End, own: End) -> int | None:
         _, found, rest = table.partition(row)
         if found:
             _queues, _timer, _retransmits, uid, _timeout, inode = rest.split(maxsplit=6)[:6]
-            return None if inode == "0" else int(uid)
+            return None if inode == "0" else Owner(int(uid), int(inode))
     return None
+
+
+def _is_held_elsewhere(owner: Owner | None) -> bool:
+    """Tell whether a process that the daemon has not started has the socket. Blocking: reads all of /proc.
+
+    It must be found: a command might have it under way to itself, where nobody sees it.
+    """
+    if owner is None:
+        return False
+    wanted = f"socket:[{owner.inode}]"
+    for process in Path("/proc").iterdir():
+        if process.name.isdigit():
+            with suppress(OSError):  # gone, or another user's
+                links = (os.readlink(fd) for fd in (process / "fd").iterdir())  # noqa: PTH115 – no path
+                if wanted in links and not _is_descendant(int(process.name)):
+                    return True
+    return False
+
+
+def _is_descendant(pid: int) -> bool:
+    """Tell whether we have started the process, or one that has started it, and so on; or it is gone.
+
+    No command can leave that line: orphans go to the first process of their PID namespace, or to a subreaper.
+    """
+    own = os.getpid()
+    while pid > 1 and pid != own:
+        try:
+            stat = Path(f"/proc/{pid}/stat").read_text("utf-8", "replace")
+        except OSError:
+            return True
+        pid = int(stat.rpartition(")")[2].split()[1])
+        if pid == own:
+            return True
+    return False
 
 
 def _rows(peer: End, own: End) -> Iterator[str]:

@@ -1,6 +1,6 @@
 """The daemon: everything it has, in the order in which it must die (SPEC 6.1, 7.2).
 
-    store ⊃ workers ⊃ streams ⊃ models ⊃ runs ⊃ peers ⊃ listeners
+    store ⊃ workers ⊃ streams ⊃ commands ⊃ models ⊃ runs ⊃ peers ⊃ listeners
 
 What others need dies last. Each is an ``async with``; leaving the innermost begins the end.
 """
@@ -8,6 +8,7 @@ What others need dies last. Each is an ``async with``; leaving the innermost beg
 from __future__ import annotations
 
 import logging
+import math
 import os
 import signal
 import ssl
@@ -15,7 +16,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from functools import partial
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import trio
 
@@ -24,10 +25,10 @@ from plurnk.config import Settings
 from plurnk.engine.bus import Bus
 from plurnk.engine.engine import Engine, open_engine
 from plurnk.engine.limits import Limits
-from plurnk.engine.models import open_models
+from plurnk.engine.models import has_alias, open_models
 from plurnk.engine.packets import Papers
 from plurnk.errors import Malformed, PlurnkError
-from plurnk.plugins.registry import ProviderPlugins, load_schemes, preview_types
+from plurnk.plugins.registry import ProviderPlugins, load_executors, load_schemes, preview_types
 from plurnk.server.access import Gate, Rules, load_token
 from plurnk.server.attachment import Attachment, Client
 from plurnk.server.handlers import HANDLERS
@@ -47,6 +48,7 @@ from plurnk.server.peer import Peer
 from plurnk.server.websocket import CloseCode
 from plurnk.store.clock import utc_now
 from plurnk.store.database import Durability, open_store
+from plurnk.streams.commands import Commands, CommandSettings, open_commands
 from plurnk.streams.live import open_streams
 from plurnk.workers.pool import open_workers
 
@@ -59,8 +61,9 @@ FAREWELL_S: float = 5.0
 class Clients:
     """The clients that are here, each served by a task of its own."""
 
-    def __init__(self, engine: Engine, gate: Gate, methods: Methods[Client]) -> None:
+    def __init__(self, engine: Engine, commands: Commands, gate: Gate, methods: Methods[Client]) -> None:
         self._engine = engine
+        self._commands = commands
         self._gate = gate
         self._methods = methods
         self._here: set[Client] = set()
@@ -71,7 +74,7 @@ class Clients:
             if socket is None:
                 return
             outbox = Outbox()
-            attachment = Attachment(self._engine, outbox)
+            attachment = Attachment(self._engine, self._commands, outbox)
             peer = Peer(socket, self._methods, outbox=outbox, state=attachment)
             self._here.add(peer)
             try:
@@ -128,7 +131,7 @@ async def run(settings: Settings, *, ready: Callable[[str], object], stop: trio.
     """
     bus = Bus()
     limits = _limits(settings)
-    schemes, providers, handled = load_schemes(), ProviderPlugins(), preview_types()
+    schemes, executors, providers, handled = load_schemes(), load_executors(), ProviderPlugins(), preview_types()
     papers = Papers(resources.language_card(), _persona(settings))
     async with (
         open_store(
@@ -140,7 +143,8 @@ async def run(settings: Settings, *, ready: Callable[[str], object], stop: trio.
             events_keep=settings.events_keep,
         ) as store,
         open_workers() as workers,
-        open_streams(store) as streams,
+        open_streams(store, tell=bus.tell, has_provider=partial(has_alias, settings.env)) as streams,
+        open_commands(_command_settings(settings), executors) as commands,
         open_models(settings.env, providers) as models,
         open_engine(
             store,
@@ -149,14 +153,20 @@ async def run(settings: Settings, *, ready: Callable[[str], object], stop: trio.
             schemes,
             papers,
             streams=streams,
+            commands=commands,
             workers=workers,
             preview_types=handled,
             limits=limits,
         ) as engine,
         trio.open_nursery() as peers,
     ):
-        gate = Gate(_rules(settings), max_message_bytes=settings.max_message_bytes)
-        clients = Clients(engine, gate, Methods(HANDLERS, rpc_timeout_ms=int(settings.rpc_timeout_s * 1000)))
+        gate = Gate(
+            _rules(settings),
+            max_message_bytes=settings.max_message_bytes,
+            may_be_command=lambda: commands.shares_network,
+        )
+        methods = Methods(HANDLERS, rpc_timeout_ms=int(settings.rpc_timeout_s * 1000))
+        clients = Clients(engine, commands, gate, methods)
         async with _open_listeners(settings) as (listeners, url), trio.open_nursery() as listening:
             listening.start_soon(serve_listeners, listeners, peers, clients.serve)
             await engine.resume(resume=settings.resume)
@@ -191,11 +201,29 @@ def _limits(settings: Settings) -> Limits:
         max_turns=settings.max_turns,
         max_commands=settings.max_commands,
         loop_timeout_s=settings.loop_timeout_s,
+        settle_s=settings.settle_s,
+        park_s=settings.park_s,
+        kill_grace_s=settings.exec_kill_grace_s,
         fetch_timeout_s=settings.fetch_timeout_s,
         read_max_chars=settings.read_max_chars,
         preview_chars=settings.preview_chars,
         match_timeout_s=settings.match_timeout_s,
         reasoning_tokens=settings.reason_tokens,
+        proposal_timeout_s=settings.proposal_timeout_s,
+    )
+
+
+def _command_settings(settings: Settings) -> CommandSettings:
+    """In which sandbox commands run; what is the daemon's own is hidden from them."""
+    own = (settings.state_dir, settings.socket_path, settings.tls_key, *settings.files)
+    return CommandSettings(
+        profile=cast("Any", settings.sandbox),
+        accept=settings.sandbox_accept,
+        timeout_s=0 if math.isinf(settings.exec_timeout_s) else settings.exec_timeout_s,
+        kill_grace_s=settings.exec_kill_grace_s,
+        state_dir=settings.state_dir,
+        hidden=tuple(path for path in own if path is not None),
+        env=settings.env,
     )
 
 

@@ -38,6 +38,9 @@ T = TypeVar("T")
 GROUP_MAX_UNITS: int = 256
 """Units in one commit. More would only delay the first of them: the cost per unit is flat from 64 on."""
 
+GROUP_MAX_BYTES: int = 1024 * 1024
+"""The weight at which a commit takes no more units in (SPEC 4.3): beyond it a group only waits longer."""
+
 READERS: int = 3
 READ_LIMIT_S: float = 5.0
 """No reader is older than this: an old snapshot would keep the WAL from being checkpointed (SPEC 7.1)."""
@@ -58,10 +61,10 @@ class StoreFailed(PlurnkError):
 
 @dataclass(frozen=True, slots=True)
 class Announcement:
-    """One durable event, as committed; ``seq`` counts in its session, without holes."""
+    """One event, as committed; ``seq`` counts in its session, without holes. None: it is told but not kept."""
 
     session_id: int
-    seq: int
+    seq: int | None
     notification: Notification
 
 
@@ -107,10 +110,15 @@ class Tx:
         self.announced.append(Announcement(session_id, seq, notification))
         return seq
 
+    def tell(self, session_id: int, notification: Notification) -> None:
+        """Have ``notification``, which is not kept, told after the commit, in order with what is announced."""
+        self.announced.append(Announcement(session_id, None, notification))
+
 
 @dataclass(slots=True, eq=False)
 class _Job(Generic[T]):
     unit: Callable[[Tx], T]
+    weight_bytes: int
     done: trio.Event = field(default_factory=trio.Event)
     value: T | None = None
     error: BaseException | None = None
@@ -124,11 +132,12 @@ class Store:
         self._idle_readers = readers
         self._reader_slots = trio.CapacityLimiter(len(readers))
 
-    async def write(self, unit: Callable[[Tx], T]) -> T:
+    async def write(self, unit: Callable[[Tx], T], *, weight_bytes: int = 0) -> T:
         """Run ``unit`` on the writer thread, as one transaction, and return what it returned.
 
         ``unit`` is sync on purpose: with no checkpoint inside, no other task can land in its
         transaction. It may be run on any thread, must not block, and must not keep its ``Tx``.
+        ``weight_bytes``: about how much it writes, if that is much.
 
         Raises:
             Whatever ``unit`` raised; nothing of it was written.
@@ -138,7 +147,7 @@ class Store:
 
         Cancelled: the unit may or may not have been committed.
         """
-        job = _Job(unit)
+        job = _Job(unit, weight_bytes)
         self._writer.submit(job)
         await job.done.wait()
         if job.error is not None:
@@ -225,13 +234,14 @@ class _Writer:
                 first = self._queue.get()
                 if first is None:
                     break
-                group = [first]
-                while len(group) < GROUP_MAX_UNITS and not self._queue.empty():
+                group, weight_bytes = [first], first.weight_bytes
+                while len(group) < GROUP_MAX_UNITS and weight_bytes < GROUP_MAX_BYTES and not self._queue.empty():
                     job = self._queue.get()
                     if job is None:
                         open_for_jobs = False
                         break
                     group.append(job)
+                    weight_bytes += job.weight_bytes
                 announced = self._commit(group)
                 self._trio.run_sync_soon(self._deliver, group, announced)
         finally:

@@ -9,6 +9,8 @@ from typing import Any, TypeAlias
 import apsw
 import msgspec
 
+from plurnk.errors import NotFound
+from plurnk.language.targets import entry_address
 from plurnk.store import channels
 from plurnk.store.channels import BeingWritten, Channel
 from plurnk.store.database import Tx
@@ -40,6 +42,31 @@ def find(db: apsw.Connection, session_id: int | None, scheme: str | None, pathna
     return _entry(rows[0]) if rows else None
 
 
+def get(db: apsw.Connection, entry_id: int) -> Entry:
+    """Return the entry.
+
+    Raises:
+        NotFound: there is no such entry.
+    """
+    rows = query(db, f"{_SELECT} WHERE id = ?", (entry_id,))
+    if not rows:
+        raise NotFound(f"no entry {entry_id}")
+    return _entry(rows[0])
+
+
+def address(db: apsw.Connection, entry_id: int) -> str:
+    """How the entry is written: a file is its path.
+
+    Raises:
+        NotFound: there is no such entry.
+    """
+    rows = query(db, "SELECT scheme, pathname FROM entries WHERE id = ?", (entry_id,))
+    if not rows:
+        raise NotFound(f"no entry {entry_id}")
+    scheme, pathname = rows[0]
+    return str(pathname) if scheme is None else entry_address(scheme, pathname)
+
+
 def listing(db: apsw.Connection, session_id: int | None, scheme: str | None, prefix: str) -> list[Entry]:
     """The entries of a scheme whose pathname begins with ``prefix``, byte-wise ascending."""
     rows = query(
@@ -58,6 +85,21 @@ def create(tx: Tx, session_id: int | None, scheme: str | None, pathname: str) ->
         (session_id, scheme, pathname, tx.now, tx.now),
     )
     return _entry(rows[0])
+
+
+def set_attribute(tx: Tx, entry_id: int, name: str, value: Any) -> None:
+    """Set one of the entry's attributes; None takes it away. An entry that is gone has none."""
+    rows = query(tx.db, "SELECT attributes FROM entries WHERE id = ?", (entry_id,))
+    for (text,) in rows:
+        attributes: dict[str, Any] = msgspec.json.decode(text)
+        if attributes.get(name) == value:
+            continue
+        attributes.pop(name, None)
+        if value is not None:
+            attributes[name] = value
+        tx.db.execute(
+            "UPDATE entries SET attributes = ? WHERE id = ?", (msgspec.json.encode(attributes).decode(), entry_id)
+        )
 
 
 def touch(tx: Tx, entry_id: int) -> None:

@@ -33,3 +33,24 @@ def hold_database(path: Path) -> Iterator[None]:
         yield
     finally:
         os.close(fd)
+
+
+def holder(path: Path) -> int | None:
+    """Return the pid of the process that holds the database; None: nobody does.
+
+    It is looked up in the kernel's table: trying the lock could make a daemon fail that starts at this moment.
+    """
+    file = path.with_name(path.name + ".lock")
+    try:
+        pid, inode = int(file.read_text("ascii")), file.stat().st_ino
+        table = Path("/proc/locks").read_text("ascii")
+    except (OSError, ValueError):
+        return None
+    # E.g. ``1: FLOCK  ADVISORY  WRITE 4711 fe:00:1234567 0 EOF``. The device is not every file system's own.
+    for row in table.splitlines():
+        match row.split():
+            case [_, "FLOCK", _, "WRITE", owner, place, *_] if owner == str(pid) and place.endswith(f":{inode}"):
+                return pid
+            case _:
+                pass
+    return None

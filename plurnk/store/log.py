@@ -12,7 +12,7 @@ from plurnk.content.tokens import estimate_tokens
 from plurnk.language.ast import LineMarker, LocalTarget, Statement, Target, UrlTarget, op_name
 from plurnk.store.database import Tx
 from plurnk.store.query import integer, query
-from plurnk.wire.notifications import LogEntry, LogEntryAdded, Origin
+from plurnk.wire.notifications import LogEntry, LogEntryAdded, LogEntryUpdated, Origin
 from plurnk.wire.results import OpResult
 
 
@@ -111,6 +111,34 @@ def add(tx: Tx, turn: TurnRef, statement: Statement, *, origin: Origin, result: 
     entry = LogEntry(id=row_id, **values)
     tx.announce(turn.session_id, LogEntryAdded(entry=entry))
     return entry
+
+
+def answer(tx: Tx, row_id: int, result: OpResult, *, state: str, outcome: str | None) -> LogEntry | None:
+    """Give a proposed row its answer and announce it. The first answer wins: None when it had one, or is gone."""
+    tx.db.execute(
+        "UPDATE log_entries SET rx = ?, status_rx = ?, tokens = ?, state = ?, outcome = ?"
+        " WHERE id = ? AND state = 'proposed'",
+        (
+            msgspec.json.encode(result).decode(),
+            result.status,
+            estimate_tokens(result.content or result.diff or result.error or ""),
+            state,
+            outcome,
+            row_id,
+        ),
+    )
+    if not tx.db.changes():
+        return None
+    entry = get(tx.db, row_id)
+    assert entry is not None
+    session_id = integer(tx.db, "SELECT session_id FROM runs WHERE id = ?", (entry.run_id,))
+    tx.announce(session_id, LogEntryUpdated(entry=entry))
+    return entry
+
+
+def proposed(db: apsw.Connection) -> list[int]:
+    """The rows that wait for their answer."""
+    return [int(i) for (i,) in query(db, "SELECT id FROM log_entries WHERE state = 'proposed' ORDER BY id")]
 
 
 _JSON_COLUMNS = frozenset({"params", "line_marker", "tx", "rx"})

@@ -246,6 +246,22 @@ def open_client_loop(tx: Tx, run_id: int, *, flags: str, max_turns: int) -> Loop
     return loop
 
 
+def open_woken(tx: Tx, starter: Loop, *, prompt: str, woken_by: int) -> int:
+    """Queue a loop that the end of a stream opens, with the settings of the loop that started the stream."""
+    return _insert(
+        tx,
+        starter.run_id,
+        origin="model",
+        status=QUEUED,
+        prompt=prompt,
+        flags=starter.flags,
+        alias=starter.alias,
+        persona=starter.persona,
+        max_turns=starter.max_turns,
+        woken_by=woken_by,
+    )
+
+
 def turns_of(db: apsw.Connection, loop_id: int) -> int:
     """How many turns the loop has had."""
     return integer(db, "SELECT coalesce(max(seq), 0) FROM turns WHERE loop_id = ?", (loop_id,))

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 import msgspec
 
 from plurnk.rules.telemetry import Interrupted
-from plurnk.store import loops, subscriptions
+from plurnk.store import conclusions, loops, subscriptions
 from plurnk.store.database import Tx
 from plurnk.store.query import query
+from plurnk.store.wakes import HasProvider
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,16 +26,18 @@ class Recovered:
 _INTERRUPTED = msgspec.json.encode([Interrupted()]).decode()
 
 
-def recover(tx: Tx, *, resume: bool) -> Recovered:
+def recover(tx: Tx, *, resume: bool, has_provider: HasProvider) -> Recovered:
     """Close what a daemon that was killed left open. Run once, before anybody can ask for anything.
 
-    Streams become 500 ``daemon_restart``, their bytes kept. Turns without an end become 500
-    ``interrupted``, and the next turn of their loop is told. Client loops end 200, for their clients are
-    gone. Model loops stay as they are when ``resume``, else they end 499 ``interrupted``; queued loops
-    are kept either way.
+    Streams become 500 ``daemon_restart``, their bytes kept; the next turn of their run is told, and a run with
+    nothing to do is woken when ``resume``. Turns without an end become 500 ``interrupted``, and the next turn of
+    their loop is told. Client loops end 200, for their clients are gone. Model loops stay as they are when
+    ``resume``, else they end 499 ``interrupted``; queued loops are kept either way.
     """
     db = tx.db
     streams = subscriptions.close_all(tx, detail="daemon_restart")
+    for stream in streams:
+        conclusions.announce(tx, stream, (), has_provider=has_provider, may_wake=resume)
     db.execute(
         "UPDATE turns SET status = 500, reason = 'interrupted', ended_at = ?, telemetry = ? WHERE ended_at IS NULL",
         (tx.now, _INTERRUPTED),
@@ -46,4 +49,4 @@ def recover(tx: Tx, *, resume: bool) -> Recovered:
             loops.end(tx, int(loop_id), loops.DONE, None)
         elif not resume:
             loops.end(tx, int(loop_id), loops.ENDED_EARLY, "interrupted")
-    return Recovered(tuple(loops.runs_with_work(db)), turns, len(running), streams)
+    return Recovered(tuple(loops.runs_with_work(db)), turns, len(running), len(streams))

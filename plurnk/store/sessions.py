@@ -173,6 +173,13 @@ def set_run_persona(tx: Tx, run_id: int, persona: str | None) -> None:
     tx.db.execute("UPDATE runs SET persona = ? WHERE id = ?", (persona, run_id))
 
 
+def next_command(tx: Tx, session_id: int) -> int:
+    """The number of the session's next command; none is given twice."""
+    return integer(
+        tx.db, "UPDATE sessions SET last_command = last_command + 1 WHERE id = ? RETURNING last_command", (session_id,)
+    )
+
+
 def count(db: apsw.Connection) -> int:
     return integer(db, "SELECT count(*) FROM sessions")
 

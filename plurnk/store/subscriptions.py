@@ -14,6 +14,7 @@ import apsw
 from plurnk.errors import Conflict, Malformed, NotFound
 from plurnk.store import channels
 from plurnk.store.database import Tx
+from plurnk.store.log import TurnRef
 from plurnk.store.query import query
 
 DONE, CANCELLED, FAILED = 200, 499, 500
@@ -21,7 +22,11 @@ DONE, CANCELLED, FAILED = 200, 499, 500
 
 @dataclass(frozen=True, slots=True)
 class Subscription:
-    """``handle`` says to people what it is; ``closed_at`` None: it is open."""
+    """``handle`` says to people what it is; ``closed_at`` None: it is open.
+
+    ``loop_id`` and ``turn_id`` are those that opened it; None: it is older than these columns. ``exit_code`` and
+    ``signal`` are a command's. ``told``: a turn of the run has said how it ended.
+    """
 
     id: int
     run_id: int
@@ -32,18 +37,34 @@ class Subscription:
     closed_at: str | None
     close_status: int | None
     close_detail: str | None
+    loop_id: int | None
+    turn_id: int | None
+    exit_code: int | None
+    signal: str | None
+    told: bool
 
 
-_COLUMNS = "id, run_id, entry_id, scheme, handle, opened_at, closed_at, close_status, close_detail"
+_COLUMNS = ", ".join(Subscription.__slots__)
 _SELECT = f"SELECT {_COLUMNS} FROM subscriptions"
 
 
+def _subscription(row: tuple[Any, ...]) -> Subscription:
+    values = dict(zip(Subscription.__slots__, row, strict=True))
+    values["told"] = bool(values["told"])
+    return Subscription(**values)
+
+
 def _subscriptions(db: apsw.Connection, rest: str, *values: Any) -> list[Subscription]:
-    return [Subscription(*row) for row in query(db, f"{_SELECT} {rest} ORDER BY id", values)]
+    return [_subscription(row) for row in query(db, f"{_SELECT} {rest} ORDER BY id", values)]
+
+
+def get(db: apsw.Connection, subscription_id: int) -> Subscription | None:
+    rows = _subscriptions(db, "WHERE id = ?", subscription_id)
+    return rows[0] if rows else None
 
 
 def all_open(db: apsw.Connection) -> list[Subscription]:
-    """Those that are open, oldest first."""
+    """Those that are open, oldest first; so it is with all the lists here."""
     return _subscriptions(db, "WHERE closed_at IS NULL")
 
 
@@ -52,13 +73,57 @@ def open_of_entry(db: apsw.Connection, entry_id: int) -> list[Subscription]:
     return _subscriptions(db, "WHERE entry_id = ? AND closed_at IS NULL", entry_id)
 
 
+def open_of_session(db: apsw.Connection, session_id: int) -> list[Subscription]:
+    return of_session(db, session_id, include_closed=False)
+
+
+def open_of_run(db: apsw.Connection, run_id: int) -> list[Subscription]:
+    return _subscriptions(db, "WHERE run_id = ? AND closed_at IS NULL", run_id)
+
+
+def open_of_loop(db: apsw.Connection, loop_id: int) -> list[Subscription]:
+    """Those that a turn of the loop opened and that are open."""
+    return _subscriptions(db, "WHERE loop_id = ? AND closed_at IS NULL", loop_id)
+
+
+def open_of_turn(db: apsw.Connection, turn_id: int) -> list[Subscription]:
+    """Those that the turn opened and that are open."""
+    return _subscriptions(db, "WHERE turn_id = ? AND closed_at IS NULL", turn_id)
+
+
 def of_entry(db: apsw.Connection, entry_id: int) -> list[Subscription]:
-    """All that the entry has had, oldest first."""
+    """All that the entry has had."""
     return _subscriptions(db, "WHERE entry_id = ?", entry_id)
 
 
+def of_session(db: apsw.Connection, session_id: int, *, include_closed: bool) -> list[Subscription]:
+    """Those of the session's runs."""
+    only = "" if include_closed else " AND closed_at IS NULL"
+    return _subscriptions(db, f"WHERE run_id IN (SELECT id FROM runs WHERE session_id = ?){only}", session_id)
+
+
+def has_untold(db: apsw.Connection, run_id: int) -> bool:
+    """Tell whether a stream of the run has ended without a turn having said so."""
+    rows = query(
+        db, "SELECT 1 FROM subscriptions WHERE run_id = ? AND told = 0 AND closed_at IS NOT NULL LIMIT 1", (run_id,)
+    )
+    return bool(rows)
+
+
+def untold(db: apsw.Connection, run_id: int) -> list[Subscription]:
+    """Those of the run that have ended without a turn having said so."""
+    return _subscriptions(db, "WHERE run_id = ? AND told = 0 AND closed_at IS NOT NULL", run_id)
+
+
+def tell(tx: Tx, run_id: int) -> list[Subscription]:
+    """Those that are untold; from here on they are told."""
+    ended = untold(tx.db, run_id)
+    tx.db.executemany("UPDATE subscriptions SET told = 1 WHERE id = ?", [(row.id,) for row in ended])
+    return ended
+
+
 def begin(
-    tx: Tx, run_id: int, entry_id: int, *, scheme: str, handle: str, channel_names: Sequence[str]
+    tx: Tx, turn: TurnRef, entry_id: int, *, scheme: str, handle: str, channel_names: Sequence[str]
 ) -> Subscription:
     """Open a subscription that writes these channels of the entry; they are ``active`` from here on.
 
@@ -69,7 +134,7 @@ def begin(
     """
     if not channel_names:
         raise Malformed("a stream writes at least one channel")
-    if any(live.run_id == run_id for live in open_of_entry(tx.db, entry_id)):
+    if any(live.run_id == turn.run_id for live in open_of_entry(tx.db, entry_id)):
         raise Conflict(f"a stream of {handle} is live already")
     for name in channel_names:
         channel = channels.find(tx.db, entry_id, name)
@@ -80,38 +145,49 @@ def begin(
         channels.set_state(tx.db, channel.id, "active")
     row = query(
         tx.db,
-        f"INSERT INTO subscriptions (run_id, entry_id, scheme, handle, opened_at) VALUES (?, ?, ?, ?, ?)"
-        f" RETURNING {_COLUMNS}",
-        (run_id, entry_id, scheme, handle, tx.now),
+        "INSERT INTO subscriptions (run_id, entry_id, scheme, handle, opened_at, loop_id, turn_id)"
+        f" VALUES (?, ?, ?, ?, ?, ?, ?) RETURNING {_COLUMNS}",
+        (turn.run_id, entry_id, scheme, handle, tx.now, turn.loop_id, turn.turn_id),
     )
-    return Subscription(*row[0])
+    return _subscription(row[0])
 
 
-def close(tx: Tx, subscription: Subscription, channel_names: Sequence[str], *, status: int, detail: str | None) -> bool:
-    """Close it and the channels that it wrote: ``closed`` for 200, else ``errored``.
+def close(
+    tx: Tx,
+    subscription: Subscription,
+    channel_names: Sequence[str],
+    *,
+    status: int,
+    detail: str | None,
+    exit_code: int | None = None,
+    signal: str | None = None,
+) -> Subscription | None:
+    """Close it and the channels that it wrote: ``closed`` for 200, else ``errored``. Returns it as it is then.
 
-    The first close wins: False, and nothing changed, when it was closed before or went with its entry.
+    The first close wins: None, and nothing changed, when it was closed before or went with its entry.
     """
-    # The entry too: of an opening that was undone with its commit, the id is given out again.
-    tx.db.execute(
-        "UPDATE subscriptions SET closed_at = ?, close_status = ?, close_detail = ?"
-        " WHERE id = ? AND entry_id = ? AND closed_at IS NULL",
-        (tx.now, status, detail, subscription.id, subscription.entry_id),
+    # More than the id: of an opening that was undone with its commit, it is given out again.
+    rows = query(
+        tx.db,
+        "UPDATE subscriptions SET closed_at = ?, close_status = ?, close_detail = ?, exit_code = ?, signal = ?"
+        f" WHERE id = ? AND entry_id = ? AND opened_at = ? AND closed_at IS NULL RETURNING {_COLUMNS}",
+        (tx.now, status, detail, exit_code, signal, subscription.id, subscription.entry_id, subscription.opened_at),
     )
-    if not tx.db.changes():
-        return False
+    if not rows:
+        return None
     for name in channel_names:
         channel = channels.find(tx.db, subscription.entry_id, name)
         if channel is not None:
             channels.set_state(tx.db, channel.id, "closed" if status == DONE else "errored")
-    return True
+    return _subscription(rows[0])
 
 
-def close_all(tx: Tx, *, detail: str) -> int:
-    """Close 500 whatever is open, and the channels with it: for a start, when none of it can be live. How many."""
+def close_all(tx: Tx, *, detail: str) -> list[Subscription]:
+    """Close 500 whatever is open, and the channels with it: for a start, when none of it can be live.
+
+    Returns them as they are then.
+    """
     tx.db.execute("UPDATE entry_channels SET state = 'errored' WHERE state = 'active'")
-    tx.db.execute(
-        "UPDATE subscriptions SET closed_at = ?, close_status = ?, close_detail = ? WHERE closed_at IS NULL",
-        (tx.now, FAILED, detail),
-    )
-    return tx.db.changes()
+    left = all_open(tx.db)
+    closed = [close(tx, row, (), status=FAILED, detail=detail) for row in left]
+    return [row for row in closed if row is not None]

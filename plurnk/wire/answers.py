@@ -6,8 +6,8 @@ from typing import Any, Literal, TypeAlias
 
 import msgspec
 
-from plurnk.language.ast import ParseError
-from plurnk.wire.notifications import LogEntry, Usage
+from plurnk.language.ast import OpName, ParseError
+from plurnk.wire.notifications import LogEntry, ProposalTarget, Usage
 from plurnk.wire.results import OpResult
 
 ChannelState: TypeAlias = Literal["static", "active", "closed", "errored"]
@@ -170,6 +170,69 @@ class LoopCancelResult(Result, frozen=True):
     loop_id: int | None = None
 
 
+class LoopResolveResult(Result, frozen=True):
+    """``status`` is the operation's after the decision: 404 nothing is pending there, 409 somebody was first."""
+
+    status: int
+    log_entry_id: int
+    outcome: str | None = None
+    error: str | None = None
+
+
+class ProposalView(Result, frozen=True):
+    """One that is open, as ``loop/proposal`` told it."""
+
+    log_entry_id: int
+    run_id: int
+    loop_id: int
+    turn_id: int
+    op: OpName
+    target: ProposalTarget
+    body: str
+    attrs: dict[str, Any]
+    flags: dict[str, Any]
+    at: str
+
+
+class ProposalListResult(Result, frozen=True):
+    proposals: tuple[ProposalView, ...]
+
+
+class SubscriptionView(Result, frozen=True):
+    """A stream. ``closedAt`` null: it is live. The bytes are those of the channels so far."""
+
+    id: int
+    run_id: int
+    entry_id: int
+    target: str
+    scheme: str
+    handle: str
+    opened_at: str
+    stdout_bytes: int
+    stderr_bytes: int
+    awaiting_input: bool
+    closed_at: str | None
+    close_status: int | None
+    close_detail: str | None
+    exit_code: int | None
+    signal: str | None
+
+
+class SubscriptionListResult(Result, frozen=True):
+    """Oldest first."""
+
+    subscriptions: tuple[SubscriptionView, ...]
+
+
+class SubscriptionCancelResult(Result, frozen=True):
+    """``status`` 200, also when it had ended before: ``closeStatus`` says how it ended. 404: there is none."""
+
+    status: int
+    target: str | None = None
+    close_status: int | None = None
+    error: str | None = None
+
+
 class Alias(Result, frozen=True):
     alias: str
     provider: str
@@ -216,11 +279,15 @@ class LogReadResult(Result, frozen=True):
 
 
 class OpParseResult(Result, frozen=True):
-    """One turn: ``results`` in the order of the statements, ``errors`` of those that could not be read."""
+    """One turn: ``results`` in the order of the statements, ``errors`` of those that could not be read.
+
+    ``loopId`` is the client's own loop: by it a client knows the proposals that it caused itself.
+    """
 
     results: tuple[OpResult, ...]
     errors: tuple[ParseError, ...]
     turn_id: int | None
+    loop_id: int | None = None
 
 
 class PacketReadResult(Result, frozen=True):

@@ -7,7 +7,7 @@ from typing import Final
 
 import msgspec
 
-from plurnk.wire.notifications import Notification, SessionLagged, TurnDelta
+from plurnk.wire.notifications import Notification, SessionLagged, StreamEvent, TurnDelta
 
 _ENCODER: Final = msgspec.json.Encoder()
 
@@ -16,7 +16,12 @@ class _DeltaMessage(msgspec.Struct):
     params: TurnDelta
 
 
+class _StreamMessage(msgspec.Struct):
+    params: StreamEvent
+
+
 _DELTA: Final = msgspec.json.Decoder(_DeltaMessage)
+_STREAM: Final = msgspec.json.Decoder(_StreamMessage)
 
 
 def encode_event(method: str, params: bytes, event_id: int | None) -> bytes:
@@ -45,3 +50,19 @@ def join_deltas(messages: Sequence[bytes]) -> bytes:
     deltas = [_DELTA.decode(message).params for message in messages]
     text = "".join(delta.text for delta in deltas)
     return encode_notification(msgspec.structs.replace(deltas[0], text=text))
+
+
+def stream_key(event: StreamEvent) -> tuple[str, int, str]:
+    """Of events with the same key the newest says what holds: one entry, one channel."""
+    return (event.method, event.entry_id, event.channel)
+
+
+def join_stream_events(messages: Sequence[bytes]) -> bytes:
+    """Make one ``stream/event`` message of several with the same ``stream_key``: the newest, but with the last
+    that was said of ``awaitingInput``, as that is said once a wait.
+    """
+    events = [_STREAM.decode(message).params for message in messages]
+    waits = [event.awaiting_input for event in events if event.awaiting_input is not msgspec.UNSET]
+    if not waits or events[-1].awaiting_input is not msgspec.UNSET:
+        return messages[-1]
+    return encode_notification(msgspec.structs.replace(events[-1], awaiting_input=waits[-1]))

@@ -9,6 +9,7 @@ import msgspec
 from plurnk.language.ast import LineMarker, OpName
 
 Origin: TypeAlias = Literal["model", "client", "system", "plugin"]
+WakeAction: TypeAlias = Literal["skipped-aborted", "skipped-no-provider", "no-op-active-loop", "opened-loop"]
 
 
 class Notification(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -91,6 +92,66 @@ class LoopTerminated(Notification, frozen=True):
     hit_max_turns: bool
     reason: str | None
     usage: Usage
+
+
+class ProposalTarget(msgspec.Struct, frozen=True, kw_only=True):
+    """Scheme null: a file."""
+
+    scheme: str | None
+    pathname: str | None
+
+
+class LoopProposal(Notification, frozen=True):
+    """Something with effects outside waits for ``loop.resolve`` (SPEC 5.3). ``attrs`` are the scheme's."""
+
+    method = "loop/proposal"
+    log_entry_id: int
+    session_id: int
+    run_id: int
+    loop_id: int
+    turn_id: int
+    op: OpName
+    target: ProposalTarget
+    body: str
+    attrs: dict[str, Any]
+    flags: dict[str, Any]
+
+
+class StreamEvent(Notification, frozen=True):
+    """A channel has grown or changed its state; ``contentLength`` counts bytes that are committed.
+
+    ``awaitingInput``: a process has waited for its stdin for a while; said once a wait.
+    """
+
+    method = "stream/event"
+    durable = False
+    entry_id: int
+    target: str
+    channel: str
+    state: Literal["active", "closed", "errored"]
+    content_length: int
+    awaiting_input: bool | msgspec.UnsetType = msgspec.UNSET
+
+
+class StreamConcluded(Notification, frozen=True, kw_only=True):
+    """A stream is over (SPEC 4.4). ``exitCode`` and ``signal`` are a command's; 128 + n comes with its signal."""
+
+    method = "stream/concluded"
+    session_id: int
+    run_id: int
+    entry_id: int
+    target: str
+    subscription_id: int
+    close_status: int
+    scheme: str
+    summary: str
+    exit_code: int | msgspec.UnsetType = msgspec.UNSET
+    signal: str | msgspec.UnsetType = msgspec.UNSET
+    stdout_bytes: int
+    stderr_bytes: int
+    duration_ms: int
+    wake_action: WakeAction
+    wake_loop_id: int | msgspec.UnsetType = msgspec.UNSET
 
 
 class SessionCreated(Notification, frozen=True):

@@ -37,7 +37,7 @@ def document() -> dict[str, Any]:
             # How a docstring is indented depends on the version of Python.
             struct["description"] = " ".join(struct["description"].split())
     schema_of = dict(zip(roots, schemas, strict=True))
-    return {
+    document = {
         "openrpc": "1.3.2",
         "info": {"title": "plurnk", "version": PROTOCOL_VERSION},
         "methods": [
@@ -55,6 +55,9 @@ def document() -> dict[str, Any]:
             },
         },
     }
+    # As JSON has it: a default may be a tuple.
+    made: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(document))
+    return made
 
 
 def _properties(schema: dict[str, Any], components: dict[str, Any]) -> list[dict[str, Any]]:

@@ -166,6 +166,47 @@ class OpSendParams(Params, frozen=True):
     body: str | None = None
 
 
+class OpExecParams(Params, frozen=True):
+    """``cwd`` is relative to the project root; ``runtime`` null: ``sh``."""
+
+    command: str
+    cwd: str | None = None
+    runtime: Text | None = None
+
+
+Decision: TypeAlias = Literal["accept", "reject", "cancel"]
+
+
+class Grant(Params, frozen=True):
+    """What a command may do beyond its sandbox profile: the network, and directories to write in."""
+
+    network: bool = False
+    writable: tuple[Text, ...] = ()
+
+
+class LoopResolveParams(Params, frozen=True):
+    """``body`` replaces what was proposed; ``outcome`` is what the model is told; ``grant`` widens a sandbox."""
+
+    log_entry_id: Id
+    decision: Decision
+    body: str | None = None
+    outcome: Text | None = None
+    grant: Grant | None = None
+
+
+class SubscriptionListParams(Params, frozen=True):
+    """``all``: those that are over, too."""
+
+    all: bool = False
+
+
+class SubscriptionCancelParams(Params, frozen=True):
+    """One of them: ``id``, or ``target``, the address of its entry."""
+
+    id: Id | None = None
+    target: Text | None = None
+
+
 class OpDispatchParams(Params, frozen=True):
     statement: Statement
 

@@ -40,6 +40,7 @@ class Kind(Enum):
     MIMETYPE_UNAVAILABLE = (-32006, "mimetype-unavailable", 415)
     TIMEOUT = (-32007, "timeout", 408)
     DRAINING = (-32008, "draining", 503)
+    OVERRAN = (-32603, "overran", 504)
     TOO_MANY_REQUESTS = (-32008, "too-many-requests", 429)
 
     def __init__(self, code: int, type_: str, status: int) -> None:
@@ -64,6 +65,7 @@ _OF_ERROR: Final[Mapping[type[errors.PlurnkError], Kind]] = {
     errors.Unreadable: Kind.UNREADABLE,
     errors.Unsupported: Kind.SCHEME_UNAVAILABLE,
     errors.UpstreamFailed: Kind.PROVIDER_UNAVAILABLE,
+    errors.Overran: Kind.OVERRAN,
     errors.Draining: Kind.DRAINING,
     errors.OutOfRoom: Kind.OUT_OF_ROOM,
 }

@@ -9,7 +9,8 @@ class OpResult(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, re
     """``status`` always; of the rest, what the operation has. ``error`` says why it was refused.
 
     ``startLine`` is the source's number of the content's first line; ``nextLine`` where to read on
-    after a 206; ``results`` are FIND's addresses, one a line.
+    after a 206; ``results`` are FIND's addresses, one a line; ``entry`` is the address of what EXEC
+    started, ``subscriptionId`` its stream's.
     """
 
     status: int
@@ -24,3 +25,5 @@ class OpResult(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, re
     results: str | None = None
     diff: str | None = None
     left_out: int | None = None
+    entry: str | None = None
+    subscription_id: int | None = None

@@ -64,11 +64,11 @@ async def test_a_daemon_that_is_told_to_stop_while_patterns_burn_stops_and_leave
                 await client.call("op.edit", target="known://a", content=CONTENT)
             for _ in range(6):
                 await clients.start(burn, daemon.url)
-            await until(lambda: len(children(daemon.pid)) == 4)
-            workers = children(daemon.pid)
+            await until(lambda: len(children(daemon.pid)) == 5)  # four workers, and the keeper of commands
+            processes = children(daemon.pid)
             code, said = await trio.to_thread.run_sync(daemon.stop)
         assert (code, "error" in said) == (0, False), said
-        assert [is_ended(worker) for worker in workers] == [True] * 4
+        assert [is_ended(process) for process in processes] == [True] * 5
     assert ends == ["told to go"] * 6
 
 

@@ -13,6 +13,8 @@ from plurnk.plugins.api import Conclusion
 from plurnk.store import subscriptions
 from plurnk.store.database import StoreFailed
 from plurnk.streams import live
+from tests.support import processes
+from tests.support.bare import Bare, work
 from tests.support.faults import AtStep, FailingWrites, until_it_misses
 from tests.support.streams import Basin, Tap, basin
 
@@ -79,3 +81,29 @@ async def test_whichever_write_fails_a_stream_ends_with_it_and_is_concluded(
     failed = (500, "database error: disk I/O error")
     # The opening failed: no row. Either line: that is how it ended. The conclusion: it was written again.
     assert seen == [failed, failed, (200, None), (200, None)]
+
+
+@pytest.mark.spec("4.1-one-scope-per-subscription", "4.5-cancel-races")
+async def test_a_command_cancelled_at_any_step_of_its_stream_is_ended_with_all_it_said_so_far(tmp_path: Path) -> None:
+    async def attempt(number: int) -> bool:
+        begun: list[Bare] = []
+        async with checked(tmp_path / f"{number}.db") as at:
+
+            def cancel() -> None:
+                for stream in at.streams._live:
+                    stream.end_with(Conclusion(status=499, detail="the test says so"))
+
+            fault = AtStep(number, lambda task: task.name.endswith("Streams._run"), cancel)
+            trio.lowlevel.add_instrument(fault)
+            script = "trap 'echo last; exit 0' TERM; echo first; sleep 0.05"
+            entry_id = await at.command(work("sh", "-c", script, begun=begun.append))
+            await over(at)
+            trio.lowlevel.remove_instrument(fault)
+            ((status, reason),) = await at.closes(entry_id)
+            assert (status, reason) in {(200, None), (499, "the test says so")}
+            _state, data = await at.content(entry_id, "stdout")
+            assert data in ({b"first\n"} if status == 200 else {b"", b"first\n", b"first\nlast\n", b"last\n"})
+            assert all(processes.is_ended(process.pid) for process in begun)
+        return fault.happened
+
+    await until_it_misses(attempt, at_least=6)

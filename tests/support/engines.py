@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import cast
 
@@ -14,12 +15,12 @@ from plurnk.engine.bus import Bus, Event
 from plurnk.engine.clients import ClientLoop
 from plurnk.engine.engine import Engine, open_engine
 from plurnk.engine.limits import Limits
-from plurnk.engine.models import Models
+from plurnk.engine.models import Models, has_alias
 from plurnk.engine.packets import Papers
 from plurnk.errors import UpstreamFailed
 from plurnk.language.ast import StatementItem
 from plurnk.language.parser import parse
-from plurnk.plugins.api import Completion, Delta, GenerateRequest, ProviderSettings, Scheme, Usage, Workers
+from plurnk.plugins.api import Commands, Completion, Delta, GenerateRequest, ProviderSettings, Scheme, Usage, Workers
 from plurnk.plugins.registry import ProviderPlugins
 from plurnk.schemes.exec import exec_
 from plurnk.schemes.log import log
@@ -30,6 +31,7 @@ from plurnk.store.sessions import Run, Session
 from plurnk.streams.live import open_streams
 from plurnk.wire.notifications import Notification
 from plurnk.wire.results import OpResult
+from tests.support.commands import FakeCommands
 from tests.support.stores import new_session, opened
 from tests.support.workers import InlineWorkers
 
@@ -129,12 +131,20 @@ async def engine_with(
     workers: Workers | None = None,
     preview_types: frozenset[str] = frozenset(),
     schemes: Mapping[str, Scheme] = SCHEMES,
+    commands: Commands | None = None,
 ) -> AsyncIterator[Bench]:
-    """Open an engine on the database at ``path``; a second time on the same path it finds the same session."""
+    """Open an engine on the database at ``path``; a second time on the same path it finds the same session.
+
+    Without ``commands`` no runtime is installed.
+    """
     model, bus, ear = FakeModel(say, context_size), Bus(), Ear()
     limits = limits or Limits()
-    async with opened(path, bus.publish) as store, open_streams(store) as streams:
-        env = {"PLURNK_MODEL": "fake", "PLURNK_MODEL_fake": "fake/fake", "PLURNK_MODEL_other": "fake/other"}
+    env = {"PLURNK_MODEL": "fake", "PLURNK_MODEL_fake": "fake/fake", "PLURNK_MODEL_other": "fake/other"}
+    has_provider = partial(has_alias, env)
+    async with (
+        opened(path, bus.publish) as store,
+        open_streams(store, tell=bus.tell, has_provider=has_provider) as streams,
+    ):
         models = Models(env, cast("ProviderPlugins", Plugins(model)))
         papers = Papers("the card", "the persona")
         async with open_engine(
@@ -144,6 +154,7 @@ async def engine_with(
             schemes,
             papers,
             streams=streams,
+            commands=commands or FakeCommands(runtimes=()),
             workers=workers or InlineWorkers(),
             preview_types=preview_types,
             limits=limits,

@@ -57,8 +57,8 @@ class FailingWrites:
     def happened(self) -> bool:
         return self._left <= 0
 
-    async def write(self, unit: Callable[[Tx], T]) -> T:
+    async def write(self, unit: Callable[[Tx], T], *, weight_bytes: int = 0) -> T:
         self._left -= 1
         if self._left == 0:
             raise StoreFailed("database error: disk I/O error")
-        return await self._write(unit)
+        return await self._write(unit, weight_bytes=weight_bytes)

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from plurnk.server.attachment import Client
-from plurnk.server.handlers import loops, operations, reading, sessions, status
+from plurnk.server.handlers import loops, operations, reading, sessions, status, streams
 from plurnk.server.methods import Handler
 
 HANDLERS: Mapping[str, Handler[Client]] = {
     **status.HANDLERS,
     **sessions.HANDLERS,
     **loops.HANDLERS,
+    **streams.HANDLERS,
     **reading.HANDLERS,
     **operations.HANDLERS,
 }

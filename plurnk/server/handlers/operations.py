@@ -12,6 +12,7 @@ from plurnk.language.ast import (
     Copy,
     Edit,
     ErrorItem,
+    Exec,
     Find,
     Hide,
     Move,
@@ -119,6 +120,12 @@ def _json(text: str) -> object:
         return None
 
 
+async def execute(client: Client, asked: params.OpExecParams) -> OpResult:
+    """EXEC, answered when its proposal is resolved: the address of a command that runs, or why it does not."""
+    cwd = parse_target(asked.cwd) if asked.cwd else None
+    return await _do(client, Exec(signal=asked.runtime, target=cwd, body=asked.command))
+
+
 async def dispatch(client: Client, asked: params.OpDispatchParams) -> OpResult:
     return await _do(client, asked.statement)
 
@@ -136,7 +143,7 @@ async def parse_and_do(client: Client, asked: params.OpParseParams) -> answers.O
         raise Malformed(f"text: expected at most {limit} statements; got {len(statements)}")
     operations = await client.state.operations()
     results, turn_id = await operations.run(statements)
-    return answers.OpParseResult(results=tuple(results), errors=errors, turn_id=turn_id)
+    return answers.OpParseResult(results=tuple(results), errors=errors, turn_id=turn_id, loop_id=operations.loop_id)
 
 
 HANDLERS: Mapping[str, Handler[Client]] = {
@@ -148,6 +155,7 @@ HANDLERS: Mapping[str, Handler[Client]] = {
     "op.copy": copy,
     "op.move": move,
     "op.send": send,
+    "op.exec": execute,
     "op.dispatch": dispatch,
     "op.parse": parse_and_do,
 }

@@ -158,6 +158,7 @@ async def delete(client: Client, asked: params.SessionIdParams) -> answers.Sessi
         store.delete(tx, asked.id)
 
     await engine.store.write(remove)
+    await client.state.commands.forget(asked.id)
     return answers.SessionDeleteResult(id=asked.id, deleted=True)
 
 

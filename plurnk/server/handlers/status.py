@@ -31,8 +31,8 @@ async def discover(client: Client, _asked: params.NoParams) -> answers.DiscoverR
             providers=tuple(await trio.to_thread.run_sync(discover_plugins, PROVIDERS)),
             schemes=tuple(client.state.engine.schemes),
             mimetypes=tuple(await trio.to_thread.run_sync(discover_plugins, MIMETYPES)),
-            executors=(),
-            sandbox=None,
+            executors=await client.state.commands.runtimes(),
+            sandbox=await client.state.commands.backend(),
         ),
         openrpc=openrpc.document(),
     )
@@ -48,10 +48,12 @@ async def status(client: Client, _asked: params.NoParams) -> answers.DaemonStatu
     return answers.DaemonStatusResult(
         version=plurnk.__version__,
         uptime_ms=int((trio.current_time() - engine.started_at) * 1000),
-        counts=answers.Counts(sessions=counted, loops=loops, streams=0, clients=engine.bus.listeners),
+        counts=answers.Counts(
+            sessions=counted, loops=loops, streams=engine.streams.count, clients=engine.bus.listeners
+        ),
         queues={"writer": engine.store.waiting},
         db_bytes=db_bytes,
-        sandbox=None,
+        sandbox=await client.state.commands.backend(),
     )
 
 

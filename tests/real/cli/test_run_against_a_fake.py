@@ -5,95 +5,20 @@ from __future__ import annotations
 import json
 import signal
 import subprocess
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
 
-import msgspec
 import pytest
 import trio
 import trio.testing
 
-from tests.support.fake_daemon import FakeDaemon, Json, Peer, Refusal
+from tests.support.fake_daemon import Json, Peer, Refusal
+from tests.support.fake_loops import LOOP, LoopDaemon, served
 from tests.support.home import END_S, Home
-from tests.support.log_entries import log_entry
-
-LOOP = 5
-USAGE = {"prompt": 10, "completion": 5, "cached": 0, "reasoning": 0, "costPico": 20_000_000_000}
 
 
-class Daemon(FakeDaemon):
-    """Knows sessions and one model; ``script`` is what a loop tells once it was asked for."""
-
-    def __init__(self, script: Callable[[Daemon], None]) -> None:
-        super().__init__()
-        self.script = script
-        self.handlers |= {
-            "session.list": lambda _peer, _params: {"sessions": [self.session]},
-            "session.runs": lambda _peer, _params: {"runs": []},
-            "providers.list": lambda _peer, _params: {
-                "aliases": [{"alias": "big", "provider": "openai", "model": "gpt-x", "active": True}]
-            },
-            "loop.run": self._run,
-            "loop.cancel": self._cancel,
-        }
-
-    @property
-    def session(self) -> Json:
-        return {
-            "id": 1,
-            "name": "older",
-            "project_root": None,
-            "persona": None,
-            "created_at": "2026-01-01T00:00:00Z",
-            "cost_pico": 0,
-            "archived": False,
-        }
-
-    def _run(self, peer: Peer, _params: Json) -> Json:
-        before = len(self.events)
-        self.script(self)
-        # Sent behind the answer as well: what comes first must not matter.
-        peer.afterwards += self.events[before:]
-        return {
-            "loopId": LOOP,
-            "turnIds": [],
-            "finalStatus": 100,
-            "hitMaxTurns": False,
-            "reason": None,
-            "usage": USAGE,
-            "action": "enqueued_new_loop",
-        }
-
-    def _cancel(self, _peer: Peer, _params: Json) -> Json:
-        self.ends(499, "cancelled")
-        return {"cancelled": True, "runId": 1, "reason": "Ctrl-C", "loopId": LOOP}
-
-    def row(self, **fields: Any) -> None:
-        entry = json.loads(msgspec.json.encode(log_entry(loop_id=LOOP, **fields)))
-        self.publish("log/entry", {"entry": entry})
-
-    def says(self, code: int, text: str) -> None:
-        self.row(op="SEND", signal=code, tx={"body": {"raw": text, "json": None}})
-
-    def ends(self, status: int, reason: str | None = None, *, hit_max_turns: bool = False) -> None:
-        params = {"loopId": LOOP, "runId": 1, "finalStatus": status, "hitMaxTurns": hit_max_turns}
-        self.publish("loop/terminated", {**params, "reason": reason, "usage": USAGE})
-
-
-@asynccontextmanager
-async def served(home: Home, daemon: Daemon) -> AsyncIterator[None]:
-    home.socket.parent.mkdir(parents=True)
-    listening = trio.socket.socket(trio.socket.AF_UNIX)
-    await listening.bind(str(home.socket))
-    listening.listen()
-    async with daemon.listening([trio.SocketListener(listening)]):
-        yield
-
-
-async def run(home: Home, daemon: Daemon, *arguments: str) -> subprocess.CompletedProcess[bytes]:
+async def run(home: Home, daemon: LoopDaemon, *arguments: str) -> subprocess.CompletedProcess[bytes]:
     async with served(home, daemon):
         with trio.fail_after(END_S):
             return await trio.run_process(
@@ -106,7 +31,7 @@ async def run(home: Home, daemon: Daemon, *arguments: str) -> subprocess.Complet
             )
 
 
-def a_good_loop(daemon: Daemon) -> None:
+def a_good_loop(daemon: LoopDaemon) -> None:
     daemon.row(op="EDIT", scheme="known", pathname="a", status_rx=201)
     daemon.says(102, "thinking")
     daemon.row(op="READ", scheme="nope", pathname="x", status_rx=501, rx={"error": "no scheme nope"})
@@ -117,7 +42,7 @@ def a_good_loop(daemon: Daemon) -> None:
 
 
 async def test_the_answer_alone_is_on_stdout_and_the_rest_on_stderr(tmp_path: Path) -> None:
-    home, daemon = Home(tmp_path), Daemon(a_good_loop)
+    home, daemon = Home(tmp_path), LoopDaemon(a_good_loop)
     done = await run(home, daemon, "--root", str(home.work), "--max-turns", "9", "--alias", "big", "--ask", "what?")
     assert (done.returncode, done.stdout) == (0, b"forty-two\n")
     header, model, *rows, end = done.stderr.decode().splitlines()
@@ -138,7 +63,7 @@ async def test_the_answer_alone_is_on_stdout_and_the_rest_on_stderr(tmp_path: Pa
 
 
 async def test_an_existing_session_keeps_its_root(tmp_path: Path) -> None:
-    home, daemon = Home(tmp_path), Daemon(a_good_loop)
+    home, daemon = Home(tmp_path), LoopDaemon(a_good_loop)
     done = await run(home, daemon, "--session", "older", "x")
     assert done.stderr.decode().startswith("session session-1, without a project directory; ")
     assert "session.set_root" not in dict(daemon.requests)
@@ -146,7 +71,7 @@ async def test_an_existing_session_keeps_its_root(tmp_path: Path) -> None:
 
 
 async def test_json_is_one_event_a_line(tmp_path: Path) -> None:
-    done = await run(Home(tmp_path), Daemon(a_good_loop), "--json", "x")
+    done = await run(Home(tmp_path), LoopDaemon(a_good_loop), "--json", "x")
     events = [json.loads(line) for line in done.stdout.splitlines()]
     assert [event["method"] for event in events][-2:] == ["log/entry", "loop/terminated"]
     assert events[-1]["params"]["finalStatus"] == 200
@@ -167,7 +92,7 @@ async def test_the_exit_code_tells_how_it_ended(
     tmp_path: Path, end: tuple[int, str | None, bool], code: int, words: str
 ) -> None:
     status, reason, hit_max_turns = end
-    daemon = Daemon(partial(Daemon.ends, status=status, reason=reason, hit_max_turns=hit_max_turns))
+    daemon = LoopDaemon(partial(LoopDaemon.ends, status=status, reason=reason, hit_max_turns=hit_max_turns))
     done = await run(Home(tmp_path), daemon, "x")
     assert done.returncode == code
     assert words in done.stderr.decode()
@@ -176,7 +101,7 @@ async def test_the_exit_code_tells_how_it_ended(
 
 @pytest.mark.spec("6.7-run-exit-codes")
 async def test_a_refused_prompt_is_said_and_exits_3(tmp_path: Path) -> None:
-    daemon = Daemon(a_good_loop)
+    daemon = LoopDaemon(a_good_loop)
 
     def refuse(_peer: Peer, _params: Json) -> Json:
         raise Refusal(-32602, "alias: there is no 'nope'")
@@ -187,8 +112,8 @@ async def test_a_refused_prompt_is_said_and_exits_3(tmp_path: Path) -> None:
     assert done.stderr.decode().splitlines()[-2:] == ["model nope", "plurnk: alias: there is no 'nope'"]
 
 
-def tells_something(told: trio.Event) -> Callable[[Daemon], None]:
-    def script(daemon: Daemon) -> None:
+def tells_something(told: trio.Event) -> Callable[[LoopDaemon], None]:
+    def script(daemon: LoopDaemon) -> None:
         daemon.says(102, "so far")
         told.set()
 
@@ -197,9 +122,9 @@ def tells_something(told: trio.Event) -> Callable[[Daemon], None]:
 
 async def test_a_link_that_breaks_is_mended(tmp_path: Path) -> None:
     told = trio.Event()
-    daemon = Daemon(tells_something(told))
+    daemon = LoopDaemon(tells_something(told))
 
-    async def crash(daemon: Daemon) -> None:
+    async def crash(daemon: LoopDaemon) -> None:
         await told.wait()
         await trio.testing.wait_all_tasks_blocked()  # the answer is on its way
         await daemon.hang_up()
@@ -215,9 +140,9 @@ async def test_a_link_that_breaks_is_mended(tmp_path: Path) -> None:
 
 async def test_a_daemon_that_is_lost_is_said_and_exits_3(tmp_path: Path) -> None:
     told = trio.Event()
-    daemon = Daemon(tells_something(told))
+    daemon = LoopDaemon(tells_something(told))
 
-    async def turn_away(daemon: Daemon) -> None:
+    async def turn_away(daemon: LoopDaemon) -> None:
         await told.wait()
         await trio.testing.wait_all_tasks_blocked()  # the answer is on its way
         daemon.refuse_with = 403
@@ -240,7 +165,7 @@ async def never(_peer: Peer, _params: Json) -> Json:
 @pytest.mark.parametrize("deaf", [False, True])
 async def test_ctrl_c_cancels_and_a_second_one_leaves(tmp_path: Path, *, deaf: bool) -> None:
     """A daemon that is deaf never answers the cancel."""
-    home, daemon = Home(tmp_path), Daemon(lambda daemon: daemon.says(102, "working"))
+    home, daemon = Home(tmp_path), LoopDaemon(lambda daemon: daemon.says(102, "working"))
     if deaf:
         daemon.handlers["loop.cancel"] = never
     async with served(home, daemon), trio.open_nursery() as tasks:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -11,7 +13,7 @@ import pytest
 from plurnk.client import RequestError, Unreachable
 from plurnk.client.sync import open_client
 from plurnk.wire.answers import LoopRunResult, SessionCreateResult
-from plurnk.wire.notifications import LoopTerminated
+from plurnk.wire.notifications import LoopProposal, LoopTerminated, StreamConcluded
 from plurnk.wire.params import LoopRunParams
 from tests.support.home import Home, opened_home
 
@@ -33,6 +35,27 @@ def test_a_script_runs_a_loop_and_hears_of_it(home: Home) -> None:
         assert next(ends).loop_id == result.loop_id
         assert made.run_id == 1
     assert threading.active_count() == before
+
+
+@pytest.mark.skipif(shutil.which("bwrap") is None, reason="needs: bubblewrap")
+def test_a_script_runs_a_command_and_reads_what_it_writes(home: Home) -> None:
+    with open_client(home.socket) as client, ThreadPoolExecutor(1) as elsewhere:
+        client.call("session.create", {"name": "commands"})
+        asked = elsewhere.submit(client.exec, "echo first; read answer; echo $answer")
+        proposal = next(heard for heard in client.notifications() if isinstance(heard, LoopProposal))
+        assert [each.log_entry_id for each in client.proposals()] == [proposal.log_entry_id]
+        assert client.resolve(proposal.log_entry_id, "accept").status == 102
+        started = asked.result()
+        assert started.entry is not None
+        assert [stream.target for stream in client.subscriptions()] == [started.entry]
+        pieces = client.follow(started.entry, "stdout")
+        assert next(pieces) == "first\n"
+        client.call("op.send", {"status": 200, "recipient": started.entry, "body": "second"})
+        assert "".join(pieces) == "second\n"
+        ended = next(heard for heard in client.notifications() if isinstance(heard, StreamConcluded))
+        assert ended.exit_code == 0
+        assert client.cancel_subscription(ended.subscription_id).close_status == 200
+        assert client.subscriptions() == ()
 
 
 def test_a_refusal_is_raised_and_the_client_goes_on(home: Home) -> None:

@@ -1,4 +1,4 @@
-"""exec:// before there are runtimes: entries that are read, hidden, copied from, and never edited."""
+"""exec://: entries that are read, hidden, copied from, sent to, and never edited."""
 
 from __future__ import annotations
 
@@ -65,12 +65,19 @@ async def test_nothing_edits_what_a_command_wrote(tmp_path: Path, statement: str
         ("<<MOVE(exec://sh-1)::MOVE", 200),
         ("<<SEND[410](exec://sh-1)::SEND", 200),
         ("<<SEND[499](exec://sh-1)::SEND", 409),
-        ("<<SEND[200](exec://sh-1):y:SEND", 501),
+        ("<<SEND[200](exec://sh-1):y:SEND", 409),
+        ("<<SEND[200](exec://sh-1#stdout):y:SEND", 400),
+        ("<<SEND[200](exec://sh-2):y:SEND", 404),
+        ("<<SEND[204](exec://sh-1)::SEND", 409),
+        ("<<SEND[204](exec://sh-1):y:SEND", 400),
+        ("<<SEND[302](exec://sh-1):y:SEND", 501),
         ("<<EXEC::EXEC", 400),
         ("<<EXEC: \n:EXEC", 400),
         ("<<EXEC[python](src)::EXEC", 400),
-        ("<<EXEC:true:EXEC", 501),
-        ("<<EXEC(known://script)::EXEC", 501),
+        ("<<EXEC[perl]:1:EXEC", 501),
+        ("<<EXEC(known://script)::EXEC", 404),
+        ("<<EXEC(exec://sh-1)::EXEC", 400),
+        ("<<EXEC(exec://sh-1):true:EXEC", 400),
     ],
 )
 async def test_operations_on_what_a_command_wrote(tmp_path: Path, statement: str, status: int) -> None:
@@ -78,13 +85,3 @@ async def test_operations_on_what_a_command_wrote(tmp_path: Path, statement: str
         await a_command_was_run(bench)
         (result,) = await do(bench, statement)
         assert result.status == status
-
-
-async def test_a_runtime_that_is_not_installed_is_named(tmp_path: Path) -> None:
-    async with engine_with(tmp_path / "p.db", ()) as bench:
-        results = await do(bench, "<<EXEC:true:EXEC <<EXEC[node]:1:EXEC <<EXEC::EXEC")
-        assert [r.error for r in results] == [
-            "runtime 'sh' is not installed; there are none",
-            "runtime 'node' is not installed; there are none",
-            "EXEC needs a command in its body",
-        ]

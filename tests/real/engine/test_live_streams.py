@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
@@ -142,11 +143,11 @@ async def test_what_deletes_a_live_entry_or_channel_cancels_the_stream_first(
     close = subscriptions.close
 
     def watch(
-        tx: Tx, subscription: Subscription, channel_names: Sequence[str], *, status: int, detail: str | None
-    ) -> bool:
+        tx: Tx, subscription: Subscription, channel_names: Sequence[str], *, status: int, **more: Any
+    ) -> Subscription | None:
         there = channels.find(tx.db, subscription.entry_id, "out") is not None
-        first = close(tx, subscription, channel_names, status=status, detail=detail)
-        concluded.append((there and first, status, spring.ended))
+        first = close(tx, subscription, channel_names, status=status, **more)
+        concluded.append((there and first is not None, status, spring.ended))
         return first
 
     async with springing(tmp_path / "p.db") as (bench, spring, _entry_id):

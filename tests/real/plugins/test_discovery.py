@@ -11,8 +11,8 @@ import pytest
 
 from plurnk.errors import Conflict
 from plurnk.plugins.api import ProviderSettings
-from plurnk.plugins.discovery import MIMETYPES, PROVIDERS, SCHEMES, discover, load_preview_handler
-from plurnk.plugins.registry import ProviderPlugins, load_schemes, preview_types
+from plurnk.plugins.discovery import EXECUTORS, MIMETYPES, PROVIDERS, SCHEMES, discover, load_preview_handler
+from plurnk.plugins.registry import ProviderPlugins, load_executors, load_schemes, preview_types
 from plurnk.workers.pool import open_workers
 from plurnk.workers.tasks import MakePreview
 from tests.support.home import Home
@@ -48,6 +48,45 @@ PROVIDER: Final = """
 """
 
 
+EXECUTOR: Final = """
+    class Runtime:
+        def __init__(self, name, contract_version=1):
+            self.name = name
+            self.contract_version = contract_version
+
+        def program(self, path):
+            return None
+
+        def argv(self, program, command):
+            return (program, "-c", command)
+
+    perl = Runtime("perl")
+    stranger = Runtime("pearl")
+    old = Runtime("old", 0)
+"""
+
+
+@pytest.mark.spec("7.4-discovery", "4.2-runtimes")
+def test_a_runtime_of_a_third_party_is_found_beside_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    install(tmp_path, "perl_runtime", {EXECUTORS: {"perl": "perl"}}, EXECUTOR)
+    make_importable(tmp_path, monkeypatch)
+    assert list(load_executors()) == ["bash", "node", "perl", "python", "sh"]
+
+
+@pytest.mark.parametrize(
+    ("point", "complaint"),
+    [({"perl": "stranger"}, "says that it is 'pearl'"), ({"old": "old"}, "has contract version 0")],
+)
+def test_a_runtime_that_is_not_what_it_says_stops_the_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, point: dict[str, str], complaint: str
+) -> None:
+    install(tmp_path, "perl_runtime", {EXECUTORS: point}, EXECUTOR)
+    make_importable(tmp_path, monkeypatch)
+    with pytest.raises(Conflict, match=complaint):
+        load_executors()
+
+
+@pytest.mark.spec("7.4-discovery")
 def test_a_scheme_and_a_provider_of_a_third_party_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     install(tmp_path, "weather_scheme", {SCHEMES: {"weather": "weather"}}, SCHEME)
     install(tmp_path, "oracle_provider", {PROVIDERS: {"oracle": "oracle"}}, PROVIDER)

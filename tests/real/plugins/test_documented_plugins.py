@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
 import tomllib
 from pathlib import Path
 
 import pytest
 
 from plurnk.engine.limits import Limits
-from plurnk.plugins.registry import load_schemes, preview_types
+from plurnk.plugins.registry import load_executors, load_schemes, preview_types
 from plurnk.store.loops import Submission
 from plurnk.workers.pool import open_workers
 from tests.support.engines import do, engine_with
@@ -36,6 +38,16 @@ def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     make_importable(tmp_path / "installed", monkeypatch)
 
 
+def test_the_documented_runtime_runs_what_it_is_given(tmp_path: Path, installed: None) -> None:
+    awk = load_executors()["awk"]
+    program = awk.program(os.defpath)
+    assert program is not None
+    script = tmp_path / "script"
+    script.write_text("BEGIN { print 6 * 7 }", "utf-8")
+    for argv in (awk.argv(program, script.read_text("utf-8")), (*awk.argv(program, None), str(script))):
+        assert subprocess.run(argv, stdout=subprocess.PIPE, check=True).stdout == b"42\n"
+
+
 async def test_the_documented_scheme_and_its_previews_work(tmp_path: Path, installed: None) -> None:
     async with (
         open_workers() as workers,
@@ -53,7 +65,7 @@ async def test_the_documented_scheme_and_its_previews_work(tmp_path: Path, insta
             f"<<EDIT(todo://week):{WEEK}:EDIT <<EDIT(todo://week.md):# Plans\n:EDIT"
             " <<FIND(todo://):/write/:FIND <<COPY(todo://week#photo):known://a:COPY <<EXEC(todo://week):x:EXEC",
         )
-        assert [result.status for result in results] == [201, 201, 200, 404, 501]
+        assert [result.status for result in results] == [201, 201, 200, 404, 400]
         assert results[2].content == "todo://week"
         submitted = await bench.engine.submit(bench.run.id, Submission(prompt="look"))
         await bench.engine.loop_end(submitted.loop_id)

@@ -26,9 +26,16 @@ NOBODY = 65534
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs: root, to become another user")
 
 # Becomes another user, connects, asks for a WebSocket and sends a request along, and prints the first line it gets.
+# An orphan is not the daemon's child any more.
 CALLER = r"""
 import os, socket, sys
 family, address, uid, wait = sys.argv[1:]
+if wait == "orphan":
+    parent = os.getpid()
+    if os.fork():
+        os._exit(0)
+    while os.getppid() == parent:
+        pass
 os.setuid(int(uid))
 tcp = family == "tcp"
 link = socket.socket(socket.AF_INET if tcp else socket.AF_UNIX)
@@ -39,7 +46,7 @@ link.sendall(
     b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
     + bytes((0x81, 0x80 | len(message), 0, 0, 0, 0)) + message
 )
-if wait == "wait":
+if wait != "leave":
     print(link.makefile("rb").readline().decode().strip())
 """
 
@@ -98,7 +105,9 @@ async def test_another_user_over_a_unix_socket(reachable: Path) -> None:
     path = reachable / "private" / "plurnk.sock"
     desk = Desk()
     async with open_unix(path) as listener, serving(listener, new_gate(), desk):
-        assert await call("unix", str(path), os.geteuid()) == "HTTP/1.1 101 Switching Protocols"
+        assert await call("unix", str(path), os.geteuid(), "orphan") == "HTTP/1.1 101 Switching Protocols"
+        # What the daemon itself has started, as commands are, is not let in.
+        assert await call("unix", str(path), os.geteuid()) == "HTTP/1.1 403 Forbidden"
         with pytest.raises(subprocess.CalledProcessError, match="exit status 1") as refused:
             await call("unix", str(path), NOBODY)
         assert b"PermissionError" in refused.value.stdout

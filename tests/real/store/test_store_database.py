@@ -6,18 +6,20 @@ import os
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import apsw
 import pytest
 import trio
+import trio.testing
 
 from plurnk import resources
 from plurnk.errors import Conflict, Denied, Draining, OutOfRoom
 from plurnk.language.ast import Edit, UrlTarget
 from plurnk.store import events, log, loops, sessions
-from plurnk.store.database import Announcement, StoreFailed, Tx, open_store
+from plurnk.store.database import GROUP_MAX_BYTES, Announcement, StoreFailed, Tx, _Job, open_store
 from plurnk.store.loops import Submission
-from plurnk.wire.notifications import LoopStarted
+from plurnk.wire.notifications import LoopStarted, SessionLagged
 from plurnk.wire.results import OpResult
 from tests.support.stores import DEFAULTS, begin_turn, new_session, opened
 
@@ -247,3 +249,59 @@ async def test_a_database_that_a_crash_damaged_is_refused_before_anything_is_wri
         async with opened(path):
             pass
     assert path.read_bytes() == damaged
+
+
+@pytest.mark.parametrize(("weight_bytes", "groups"), [(0, [9]), (GROUP_MAX_BYTES // 4, [4, 4, 1]), (10**9, [1] * 9)])
+async def test_what_is_heavy_is_not_gathered_without_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, weight_bytes: int, groups: list[int]
+) -> None:
+    """Nine units wait while the writer stands still."""
+    committed: list[int] = []
+    async with opened(tmp_path / "p.db") as store:
+        token, stands, gate = trio.lowlevel.current_trio_token(), trio.Event(), trio.Event()
+        commit = store._writer._commit
+
+        def counted(group: Sequence[_Job[Any]]) -> list[Announcement]:
+            committed.append(len(group))
+            return commit(group)
+
+        def stand_still(_tx: Tx) -> None:
+            token.run_sync_soon(stands.set)
+            trio.from_thread.run(gate.wait, trio_token=token)
+
+        def nothing(_tx: Tx) -> None:
+            pass
+
+        monkeypatch.setattr(store._writer, "_commit", counted)
+        async with trio.open_nursery() as writers:
+            writers.start_soon(store.write, stand_still)
+            await stands.wait()
+            for _ in range(9):
+                writers.start_soon(partial(store.write, nothing, weight_bytes=weight_bytes))
+            await trio.testing.wait_all_tasks_blocked()
+            gate.set()
+    assert committed == [1, *groups]
+
+
+async def test_what_is_not_kept_is_told_in_order_with_what_is_and_only_if_it_is_committed(tmp_path: Path) -> None:
+    heard: list[Announcement] = []
+
+    def unit(tx: Tx, *, fail: bool) -> None:
+        session, _run = sessions.create(tx, name=None, project_root=None, persona=None)
+        tx.tell(session.id, SessionLagged(resume_from=0))
+        if fail:
+            raise Denied("no")
+        sessions.create(tx, name=None, project_root=None, persona=None)
+
+    async with opened(tmp_path / "p.db", heard.extend) as store:
+        with pytest.raises(Denied):
+            await store.write(partial(unit, fail=True))
+        assert heard == []
+        await store.write(partial(unit, fail=False))
+        assert [(each.seq, each.notification.method) for each in heard] == [
+            (1, "session/created"),
+            (None, "session/lagged"),
+            (1, "session/created"),
+        ]
+        kept = await store.read(lambda db: events.after(db, 1, 0))
+        assert [each.method for each in kept] == ["session/created"]

@@ -16,6 +16,7 @@ from plurnk.errors import Conflict, Draining, Malformed, NotFound, OutOfRoom, Pl
 from plurnk.plugins.api import Conclusion, Feed
 from plurnk.store import channels, entries, sessions, subscriptions
 from plurnk.store.database import StoreFailed, Tx
+from plurnk.store.subscriptions import Subscription
 from plurnk.streams import live
 from tests.support.faults import AtStep, FailingWrites
 from tests.support.stores import begin_turn
@@ -99,14 +100,14 @@ async def test_of_two_closes_the_first_wins_and_the_second_changes_nothing(tmp_p
     async with basin(tmp_path / "p.db") as at:
         entry_id = await at.entry()
 
-        def unit(tx: Tx) -> list[bool]:
-            begun = subscriptions.begin(
-                tx, at.turn.run_id, entry_id, scheme="stream", handle="x", channel_names=["out"]
-            )
+        def unit(tx: Tx) -> list[Subscription | None]:
+            begun = subscriptions.begin(tx, at.turn, entry_id, scheme="stream", handle="x", channel_names=["out"])
             close = partial(subscriptions.close, tx, begun, ["out"])
             return [close(status=200, detail=None), close(status=499, detail="too late")]
 
-        assert await at.store.write(unit) == [True, False]
+        first, second = await at.store.write(unit)
+        assert first is not None
+        assert (first.close_status, second) == (200, None)
         assert await at.closes(entry_id) == [(200, None)]
         assert await at.content(entry_id) == ("closed", b"")
 
@@ -491,7 +492,7 @@ async def test_a_disk_that_stays_full_holds_up_nobody(tmp_path: Path, monkeypatc
     monkeypatch.setattr(live, "RETRY_S", 0)
     monkeypatch.setattr(live, "CONCLUSION_LIMIT_S", 0.05)
 
-    def full(_self: object, _tx: Tx) -> None:
+    def full(_self: object, _has_provider: object, _tx: Tx) -> None:
         raise OutOfRoom("the disk is full")
 
     path = tmp_path / "p.db"

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 
+import msgspec
 import pytest
 import trio
 import trio.testing
 
 from plurnk.server.outbox import MAX_BYTES, MAX_MESSAGES, MAX_PIECES, MAX_UNREAD_REPLIES, Outbox, Waiting
-from plurnk.wire.events import delta_key, encode_notification, join_deltas
-from plurnk.wire.notifications import TurnDelta
+from plurnk.wire.events import delta_key, encode_notification, join_deltas, join_stream_events, stream_key
+from plurnk.wire.notifications import StreamEvent, TurnDelta
 
 ALL = 2 * MAX_BYTES
 
@@ -202,3 +203,22 @@ async def test_a_hole_in_a_replay_is_told() -> None:
     feed = outbox.follow(1, since=3, last=9)
     await feed.replay(pruned)
     assert [json.loads(text) for text in await taken(outbox)] == [lagged(3)]
+
+
+async def test_of_a_stream_a_slow_client_gets_the_newest_of_each_channel_and_every_wait_for_input() -> None:
+    outbox = Outbox()
+    feed = outbox.follow(1, since=None, last=0)
+    await feed.replay(nothing_more)
+    for length in range(10_000):
+        for channel in ("stdout", "stderr"):
+            event = StreamEvent(
+                entry_id=9, target="exec://sh-1", channel=channel, state="active", content_length=length
+            )
+            if (channel, length) == ("stdout", 17):
+                event = msgspec.structs.replace(event, awaiting_input=True)
+            feed.passing(encode_notification(event), key=stream_key(event), join=join_stream_events)
+    told = [json.loads(text)["params"] for text in await taken(outbox)]
+    assert [(event["channel"], event["contentLength"], event.get("awaitingInput")) for event in told] == [
+        ("stdout", 9_999, True),
+        ("stderr", 9_999, None),
+    ]

@@ -40,6 +40,29 @@ from tests.support.log_entries import log_entry
             "1/2/3 READ https://a.example:8443/x?q=1 200",
         ),
         ({"op": "READ", "pathname": "a\x1b[2Jb\nc", "status_rx": 404}, "1/2/3 READ a�[2Jb c 404"),
+        ({"op": "EXEC", "tx": {"body": "make all"}, "status_rx": 202}, "1/2/3 EXEC 202: make all"),
+        (
+            {
+                "op": "EXEC",
+                "signal": "python",
+                "pathname": "src",
+                "tx": {"body": "print(1)\nprint(2)"},
+                "status_rx": 102,
+                "rx": {"entry": "exec://python-1"},
+            },
+            "1/2/3 EXEC[python] src 102 exec://python-1: print(1)…",
+        ),
+        (
+            {
+                "op": "EXEC",
+                "origin": "system",
+                "scheme": "exec",
+                "pathname": "sh-1",
+                "status_rx": 500,
+                "rx": {"error": "ended with exit code 1"},
+            },
+            "1/2/3 EXEC exec://sh-1 500 ended with exit code 1",
+        ),
     ],
 )
 def test_a_row(fields: dict[str, Any], shown: str) -> None:
@@ -70,7 +93,7 @@ def test_a_target_keeps_its_one_spelling() -> None:
 
 
 def test_every_status_has_a_sign() -> None:
-    assert [glyph(status).sign for status in (102, 200, 304, 404, 499, 500)] == ["…", "✓", "=", "✗", "■", "✗"]
+    assert [glyph(status).sign for status in (102, 200, 202, 304, 404, 499, 500)] == ["…", "✓", "?", "=", "✗", "■", "✗"]
 
 
 def test_a_terminal_gets_no_orders() -> None:

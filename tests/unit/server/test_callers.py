@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from plurnk.server.callers import End, owner_in, read_address
+from plurnk.server.callers import End, Owner, owner_in, read_address
 
 LITTLE = sys.byteorder == "little"
 HEADER = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n"
@@ -37,7 +37,7 @@ def test_the_owner_of_the_other_end(address: str, word: str) -> None:
         + row(f"{word}:D432", f"{word}:{OWN:04X}", uid=3)  # another client
         + row(f"{word}:{PEER:04X}", f"{word}:{OWN:04X}", uid=1001)
     )
-    assert owner_in(table, end(address, PEER), end(address, OWN)) == 1001
+    assert owner_in(table, end(address, PEER), end(address, OWN)) == Owner(1001, 77)
     assert owner_in(table, end(address, PEER), end(address, OWN + 9)) is None
     assert owner_in("", end(address, PEER), end(address, OWN)) is None
 

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 
+import msgspec
+import pytest
+
 from plurnk.wire import events
-from plurnk.wire.notifications import SessionCreated, TurnDelta
+from plurnk.wire.notifications import SessionCreated, StreamEvent, TurnDelta
 
 
 def test_a_notification_with_and_without_its_event_id() -> None:
@@ -46,3 +49,37 @@ def test_deltas_of_different_texts_are_kept_apart() -> None:
         for kind in ("content", "reasoning")
     }
     assert len(keys) == 4
+
+
+def stream_event(length: int, *, awaiting: bool | None = None, channel: str = "stdout") -> StreamEvent:
+    return StreamEvent(
+        entry_id=4,
+        target="exec://sh-1",
+        channel=channel,
+        state="active",
+        content_length=length,
+        awaiting_input=msgspec.UNSET if awaiting is None else awaiting,
+    )
+
+
+@pytest.mark.parametrize(
+    ("waits", "joined"),
+    [
+        ((None, None, None), None),
+        ((True, None, None), True),
+        ((True, False, None), False),
+        ((None, True, False), False),
+        ((False, None, True), True),
+    ],
+)
+def test_of_a_streams_events_the_newest_holds_but_no_wait_for_input_is_lost(
+    waits: tuple[bool | None, ...], joined: bool | None
+) -> None:
+    news = [stream_event(length, awaiting=awaiting) for length, awaiting in enumerate(waits)]
+    text = events.join_stream_events([events.encode_notification(event) for event in news])
+    assert text == events.encode_notification(stream_event(2, awaiting=joined))
+
+
+def test_each_channel_has_its_own_events() -> None:
+    assert events.stream_key(stream_event(1)) == events.stream_key(stream_event(2, awaiting=True))
+    assert events.stream_key(stream_event(1)) != events.stream_key(stream_event(1, channel="stderr"))

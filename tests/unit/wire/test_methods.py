@@ -25,7 +25,14 @@ def test_methods_keep_to_the_rules_of_the_wire(method: Method) -> None:
 
 
 def test_long_running_methods_are_those_of_the_specification() -> None:
-    assert {name for name, method in METHODS.items() if method.long_running} == {"loop.run", "op.dispatch", "op.parse"}
+    assert {name for name, method in METHODS.items() if method.long_running} == {
+        "loop.resolve",
+        "loop.run",
+        "op.dispatch",
+        "op.exec",
+        "op.parse",
+        "subscription.cancel",
+    }
 
 
 def test_methods_that_do_not_need_a_session() -> None:

@@ -1,0 +1,192 @@
+"""What commands cost: their output on its way into a channel, their start, and a hundred of them at once.
+
+    python bench/commands.py [--mib N] [--starts N] [--streams N]
+
+Everything in one run, so that the ratios count and not the machine:
+- N MiB (90) from a command's stdout until they are committed in its channel, against the same command into
+  `cat >/dev/null`, and against inserts of chunks of the same size into SQLite, one transaction a MiB;
+- from start to exit of `true` in the sandbox, against bare bubblewrap and against no sandbox (median of N, 60);
+- N streams (100) of 2 MiB at once, watched by two clients that read all of it: what is missing, and by how much the
+  daemon's memory grew.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import trio
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from plurnk.store import channels, entries
+from plurnk.store.channels import CHUNK_BYTES, Channel
+from plurnk.store.database import Tx
+from sandbox.environment import allowed
+from sandbox.policy import Command, Policy
+from sandbox.probe import probe
+from sandbox.spawn import open_process
+from tests.support.commander import Commander, commander
+from tests.support.daemons import DaemonProcess, PlainClient, environment, plain_client
+from tests.support.stores import new_session, opened
+
+MIB = 1024 * 1024
+STREAM_MIB = 2
+LINES = "yes 'a line of output, as commands print them while they work' | head -c {n}"
+
+
+def into_cat(size: int) -> float:
+    """Seconds until ``cat`` has taken all of it."""
+    started = time.perf_counter()
+    subprocess.run(["sh", "-c", f"{LINES.format(n=size)} | cat >/dev/null"], check=True)
+    return time.perf_counter() - started
+
+
+async def into_sqlite(path: Path, size: int) -> float:
+    """Seconds for the same bytes as chunk rows."""
+    line = b"a line of output, as commands print them while they work\n"
+    chunk = (line * (CHUNK_BYTES // len(line) + 1))[:CHUNK_BYTES]
+
+    async with opened(path) as store:
+        session, _run = await new_session(store)
+
+        def make(tx: Tx) -> Channel:
+            entry = entries.create(tx, session.id, "known", "raw")
+            return channels.create(tx.db, entry.id, "body", "text/plain")
+
+        channel = await store.write(make)
+
+        def group(tx: Tx) -> Channel:
+            grown = channel
+            for _ in range(MIB // CHUNK_BYTES):
+                grown = channels.append(tx.db, grown, chunk, tokens=CHUNK_BYTES // 4)
+            return grown
+
+        started = time.perf_counter()
+        for _ in range(size // MIB):
+            channel = await store.write(group)
+        return time.perf_counter() - started
+
+
+async def into_channel(client: Commander, size: int) -> float:
+    """Seconds from the start of the command to the conclusion of its stream."""
+    started = time.perf_counter()
+    concluded, _channels = await client.run(LINES.format(n=size))
+    took = time.perf_counter() - started
+    assert concluded["stdoutBytes"] == size, concluded
+    return took
+
+
+async def output(home: Path, mib: int) -> None:
+    size = mib * MIB
+    into_cat(size)
+    cat_s = min(into_cat(size) for _ in range(3))
+    raw_s = await into_sqlite(home / "raw.db", size)
+    with DaemonProcess(environment(home)) as daemon:
+        async with commander(daemon.url, home) as client:
+            await client.run("true")
+            ours_s = min([await into_channel(client, size) for _ in range(3)])
+    print(
+        f"{mib} MiB: into cat {mib / cat_s:.0f} MiB/s, into SQLite {mib / raw_s:.0f}, into a channel {mib / ours_s:.0f}"
+    )
+    print(f"  a channel takes {ours_s / cat_s:.2f} times cat, {ours_s / raw_s:.2f} times raw inserts")
+
+
+def plain_start(argv: list[str]) -> float:
+    """Seconds from start to exit, with pipes as ours has them."""
+    started = time.perf_counter()
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as child:
+        child.wait()
+    return time.perf_counter() - started
+
+
+async def starts(home: Path, times: int) -> None:
+    host = await probe()
+    policy = Policy(profile="workspace", root=str(home))
+    command = Command(argv=("true",), cwd=str(home), env=allowed(os.environ))
+    bare = ["bwrap", "--unshare-all", "--die-with-parent", "--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc"]
+    ours: list[float] = []
+    wrapped: list[float] = []
+    alone: list[float] = []
+    for _ in range(times):
+        started = time.perf_counter()
+        async with open_process(command, policy, host) as process:
+            assert (await process.wait()).code == 0
+        ours.append(time.perf_counter() - started)
+        wrapped.append(plain_start([*bare, "true"]))
+        alone.append(plain_start(["true"]))
+    ms = [statistics.median(taken) * 1000 for taken in (ours, wrapped, alone)]
+    print(f"true: sandboxed {ms[0]:.1f} ms, bare bubblewrap {ms[1]:.1f} ms, alone {ms[2]:.1f} ms")
+    print(f"  sandboxed takes {ms[0] / ms[1]:.2f} times bare bubblewrap")
+
+
+def rss_mib(pid: int, field: str) -> float:
+    status = Path(f"/proc/{pid}/status").read_text("utf-8")
+    return next(int(line.split()[1]) for line in status.splitlines() if line.startswith(field)) / 1024
+
+
+async def watch(client: PlainClient, targets: set[str]) -> int:
+    """Wait for the end of all, then read them whole; how many bytes there are."""
+    left = set(targets)
+    for message in client.heard:
+        if message["method"] == "stream/concluded":
+            left.discard(message["params"]["target"])
+    while left:
+        left.discard((await client.hear_until("stream/concluded"))["target"])
+    total = 0
+    for target in targets:
+        at = 0
+        while True:
+            answer = await client.call("entry.read", target=target, channel="stdout", **{"from": at})
+            stdout = answer["entry"]["channels"]["stdout"]
+            total += stdout["next"] - at
+            at = stdout["next"]
+            if at == stdout["length"]:
+                break
+    return total
+
+
+async def crowd(home: Path, streams: int) -> None:
+    size = STREAM_MIB * MIB
+    with DaemonProcess(environment(home)) as daemon:
+        async with commander(daemon.url, home) as client, plain_client(daemon.url) as other:
+            await other.call("session.attach", id=client.session_id)
+            await client.run("true")
+            before = rss_mib(daemon.pid, "VmRSS")
+            started = time.perf_counter()
+            targets = {(await client.exec(f"sleep 1; {LINES.format(n=size)}"))["entry"] for _ in range(streams)}
+            totals: list[int] = []
+            async with trio.open_nursery() as watching:
+
+                async def follow(watcher: PlainClient) -> None:
+                    totals.append(await watch(watcher, targets))
+
+                watching.start_soon(follow, client.asker)
+                watching.start_soon(follow, other)
+            took = time.perf_counter() - started
+            after, peak = rss_mib(daemon.pid, "VmRSS"), rss_mib(daemon.pid, "VmHWM")
+    missing = [streams * size - total for total in totals]
+    print(f"{streams} streams, {streams * STREAM_MIB} MiB in {took:.1f} s; the clients lack {missing} bytes")
+    print(f"  memory: {before:.0f} MiB before, {after:.0f} after, {peak:.0f} at most: grew by {peak - before:.0f} MiB")
+
+
+def main() -> None:
+    """Print what each part costs."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--mib", type=int, default=90)
+    parser.add_argument("--starts", type=int, default=60)
+    parser.add_argument("--streams", type=int, default=100)
+    options = parser.parse_args()
+    for part, number in ((starts, options.starts), (output, options.mib), (crowd, options.streams)):
+        with tempfile.TemporaryDirectory() as folder:
+            trio.run(part, Path(folder), number)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,48 @@
+"""Proposals as a table: what becomes of an operation that waits to be accepted (SPEC 5.3)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+from types import MappingProxyType
+from typing import Final, Literal, TypeAlias
+
+State: TypeAlias = Literal["proposed", "resolved", "failed", "cancelled"]
+
+
+class Event(Enum):
+    """What can happen to a proposal."""
+
+    APPLIED = "accept, applied"
+    REFUSED = "accept, apply refused or raised"
+    REJECTED = "reject"
+    CANCELLED = "cancel"
+    ABANDONED = "loop cancelled, session gone"
+    EXPIRED = "timeout"
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """Where an event leads. ``status`` and ``outcome`` None: the operation's own."""
+
+    state: State
+    status: int | None
+    outcome: str | None
+
+
+TABLE: Final[Mapping[State, Mapping[Event, Move]]] = MappingProxyType(
+    {
+        "proposed": {
+            Event.APPLIED: Move("resolved", None, None),
+            Event.REFUSED: Move("failed", None, "apply_failed"),
+            Event.REJECTED: Move("failed", 400, "rejected"),
+            Event.CANCELLED: Move("cancelled", 499, "cancelled"),
+            Event.ABANDONED: Move("cancelled", 499, "loop_cancelled"),
+            Event.EXPIRED: Move("cancelled", 499, "timeout"),
+        },
+        "resolved": {},
+        "failed": {},
+        "cancelled": {},
+    }
+)

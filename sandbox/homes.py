@@ -1,0 +1,106 @@
+"""Which parts of a person's home a command may see: tools. All else of it stays hidden, so nothing is forgotten."""
+
+from __future__ import annotations
+
+from typing import Final
+
+TOOLS: Final = (
+    # python
+    ".local/bin",
+    ".local/lib",
+    ".local/pipx",
+    ".local/share/pipx",
+    ".local/share/pypoetry",
+    ".local/share/uv/python",
+    ".local/share/uv/tools",
+    ".local/share/virtualenvs",
+    ".pyenv",
+    ".virtualenvs",
+    "anaconda3",
+    "miniconda3",
+    "miniforge3",
+    # node
+    ".bun/bin",
+    ".bun/install",
+    ".deno/bin",
+    ".fnm",
+    ".local/share/fnm",
+    ".local/share/pnpm",
+    ".nvm",
+    ".volta",
+    # rust, go
+    ".cargo/bin",
+    ".cargo/git",
+    ".cargo/registry",
+    ".rustup",
+    "go/bin",
+    "go/pkg",
+    "sdk",
+    # java, .NET
+    ".dotnet",
+    ".gradle/wrapper",
+    ".m2/repository",
+    ".m2/wrapper",
+    ".nuget/packages",
+    ".sdkman/candidates",
+    # others
+    ".asdf",
+    ".elan",
+    ".gem/ruby",
+    ".ghcup",
+    ".juliaup",
+    ".local/share/mise",
+    ".opam",
+    ".rbenv",
+    ".rvm",
+    # git: who commits; not `.config/git` as a whole, credentials may lie there
+    ".config/git/attributes",
+    ".config/git/config",
+    ".config/git/ignore",
+    ".gitconfig",
+)
+"""Relative to the home: toolchains and package stores, bound read-only. Never a directory in which programs keep
+what lets them in somewhere. Caches are not here: a command fills its own, and cannot poison the person's."""
+
+SECRETS: Final = (
+    ".aws",
+    ".azure",
+    ".bash_history",
+    ".cargo/credentials",
+    ".cargo/credentials.toml",
+    ".config/chromium",
+    ".config/gcloud",
+    ".config/gh",
+    ".config/git/credentials",
+    ".config/google-chrome",
+    ".config/hub",
+    ".config/op",
+    ".docker",
+    ".gem/credentials",
+    ".git-credentials",
+    ".gnupg",
+    ".kube",
+    ".local/share/fish/fish_history",
+    ".local/share/keyrings",
+    ".local/share/uv/credentials",
+    ".m2/settings-security.xml",
+    ".m2/settings.xml",
+    ".mozilla",
+    ".my.cnf",
+    ".mysql_history",
+    ".netrc",
+    ".node_repl_history",
+    ".npmrc",
+    ".password-store",
+    ".pgpass",
+    ".psql_history",
+    ".pypirc",
+    ".python_history",
+    ".sqlite_history",
+    ".ssh",
+    ".terraform.d",
+    ".thunderbird",
+    ".vault-token",
+    ".zsh_history",
+)
+"""Relative to the home: hidden one by one where the home is not hidden as a whole, that is when it is the project."""
