@@ -5,7 +5,6 @@ Bubblewrap is started here without anything of how ``sandbox`` starts it: what i
 
 from __future__ import annotations
 
-import functools
 import json
 import os
 import pickle
@@ -18,16 +17,12 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-import pytest
-
 from sandbox import bubblewrap, environment, seccomp, surroundings
 from sandbox.policy import Command, Policy, Profile
 from sandbox.process import Fds
 from sandbox.surroundings import Surroundings
+from tests.support.people import ORDINARY_UID, python, python_path
 from tests.support.source import ROOT
-
-ORDINARY_UID: Final = 12345
-"""Without an entry in the list of users: nothing may depend on one."""
 
 SECRET: Final = "correct-horse-battery-staple"
 
@@ -68,16 +63,6 @@ def missing_programs(*names: str) -> list[str]:
 
 
 _PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-
-
-@functools.cache
-def python() -> str:
-    """A Python that everybody can run, in a sandbox, too: the one that runs the tests is often in somebody's home."""
-    for program in ("/usr/local/bin/python3", "/usr/bin/python3"):
-        check = [program, "-c", "import sys; sys.exit(sys.version_info < (3, 11))"]
-        if Path(program).exists() and subprocess.run(check, cwd="/", env={}, check=False).returncode == 0:
-            return program
-    pytest.skip("needs: a Python 3.11 of the system")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,6 +137,15 @@ class Place:
         # The gate says whether there is such a command, before it lets it in.
         assert run.stdout.startswith("0\n"), run
         return subprocess.CompletedProcess(argv, run.returncode, run.stdout.removeprefix("0\n"), run.stderr)
+
+    def through_front(self, script: str, *, profile: Profile = "workspace") -> subprocess.CompletedProcess[str]:
+        """Run a shell script as ``python -m sandbox`` does for this person: with all limits."""
+        front = [python(), "-m", "sandbox", "--profile", profile, "--root", str(self.root), "--hide", str(self.state)]
+        # On a machine without control groups nothing counts root's processes.
+        accepted = ["--accept", "processes"] if self.person.uid == 0 else []
+        return self.plain(
+            *front, *accepted, "--", "/bin/sh", "-c", script, env={**self.env, "PYTHONPATH": python_path()}
+        )
 
     def sandboxed_sh(self, script: str, **more: Any) -> subprocess.CompletedProcess[str]:
         return self.sandboxed("/bin/sh", "-c", script, **more)

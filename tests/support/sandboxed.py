@@ -7,12 +7,10 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -24,8 +22,8 @@ from sandbox.policy import Command, Limits, Policy
 from sandbox.probe import probe
 from sandbox.process import Process
 from sandbox.spawn import open_process
+from tests.support.people import as_ordinary_user
 
-ORDINARY_UID: Final = 12345
 ROOT: Final = Path(__file__).parents[2]
 VARIANTS: Final = ("bubblewrap", "landlock", "landlock 5", "landlock 3", "landlock 1", "none")
 """As this machine, and as machines that have less would be."""
@@ -80,49 +78,15 @@ async def until_gone(marker: str, limit_s: float) -> None:
     await until(lambda: not survivors(marker), limit_s)
 
 
-@cache
-def ordinary_python() -> str | None:
-    """An interpreter of this version that the ordinary user may run with our packages; None if there is none."""
-    candidates = (sys.executable, shutil.which("python3", path="/usr/local/bin:/usr/bin"))
-    for candidate in filter(None, candidates):
-        try:
-            subprocess.run(
-                [candidate, "-c", f"import sys, trio; sys.exit(sys.version_info[:2] != {sys.version_info[:2]})"],
-                check=True,
-                capture_output=True,
-                cwd="/",
-                env=_environment(),
-                **_user(),
-            )
-        except (OSError, subprocess.CalledProcessError):
-            continue
-        return candidate
-    return None
-
-
-def _user() -> dict[str, Any]:
-    if os.geteuid() != 0:
-        return {}
-    return {"user": ORDINARY_UID, "group": ORDINARY_UID, "extra_groups": []}
-
-
-def _environment() -> dict[str, str]:
-    paths = [str(ROOT), *(path for path in sys.path if path.endswith("site-packages"))]
-    return {"PATH": os.environ["PATH"], "PYTHONPATH": ":".join(paths), "PYTHONDONTWRITEBYTECODE": "1"}
-
-
 async def _as_user(*argv: str) -> subprocess.CompletedProcess[bytes]:
     """Run Python with ``argv`` as an ordinary user, our packages at hand."""
-    python = ordinary_python()
-    assert python is not None
     return await trio.run_process(
-        [python, *argv],
+        as_ordinary_user(*argv),
         check=False,
         capture_stdout=True,
         capture_stderr=True,
         cwd="/",
-        env=_environment(),
-        **_user(),
+        env={"PATH": os.environ["PATH"]},
     )
 
 

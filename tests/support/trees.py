@@ -24,9 +24,7 @@ from sandbox.names import PREFIX
 from sandbox.namespaced import open_namespaced
 from sandbox.policy import Limits
 from sandbox.process import GATE, KILL_LIMIT_S, Exit, Fds, Process
-
-ORDINARY: Final = 12345
-"""A user with no rights and no processes."""
+from tests.support.people import as_ordinary_user
 
 PATIENCE_S: Final = 30.0
 """For what takes milliseconds unless the machine is very busy."""
@@ -203,13 +201,6 @@ async def _end(command: Sequence[str], grace_s: float, maker: Maker | None, limi
     return Attack(seconds=seconds, alive_before=before, exit=exit_, left=left)
 
 
-def as_ordinary_user(*argument: str) -> list[str]:
-    """The command that runs this module as somebody else, or as ourselves if that is nobody special."""
-    other = ("--reuid", str(ORDINARY), "--regid", str(ORDINARY), "--clear-groups", "--inh-caps=-all", "--")
-    who = ("setpriv", *other) if os.geteuid() == 0 else ()
-    return [*who, sys.executable, "-m", "tests.support.trees", *argument]
-
-
 def attack_as_ordinary_user(name: str, grace_s: float) -> Attack:
     return _as_ordinary_user("attack", str(grace_s), name)
 
@@ -219,7 +210,9 @@ def bomb_as_ordinary_user(grace_s: float) -> Attack:
 
 
 def _as_ordinary_user(*arguments: str) -> Attack:
-    run = subprocess.run(as_ordinary_user(*arguments), capture_output=True, check=False, text=True, timeout=60)
+    run = subprocess.run(
+        as_ordinary_user("-m", __name__, *arguments), capture_output=True, check=False, text=True, timeout=60
+    )
     assert run.returncode == 0, run.stderr
     done = json.loads(run.stdout)
     return Attack(

@@ -15,6 +15,7 @@ from typing import Final
 import pytest
 
 from tests.support import processes
+from tests.support.people import python
 from tests.support.sandbox import (
     SECRET,
     Person,
@@ -24,7 +25,6 @@ from tests.support.sandbox import (
     missing_programs,
     opened_place,
     people,
-    python,
 )
 
 pytestmark = pytest.mark.skipif(bool(missing_programs("git", "unshare")), reason="needs: bubblewrap, git, util-linux")

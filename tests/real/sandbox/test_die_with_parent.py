@@ -12,7 +12,8 @@ from sandbox import names, proc
 from sandbox.cgroups import probe
 from sandbox.leftovers import open_keeper, sweep
 from tests.support import processes
-from tests.support.trees import DEAF, HOSTILE, as_ordinary_user, line, marked, new_mark, open_tree, until
+from tests.support.people import as_ordinary_user
+from tests.support.trees import DEAF, HOSTILE, line, marked, new_mark, open_tree, until
 
 DIES_WITHIN_S = 2.0
 """Far above what it takes; the machine runs other tests."""
@@ -87,7 +88,8 @@ def _start_and_kill(command: list[str]) -> None:
 
 
 def _command(is_ordinary: bool, *arguments: str) -> list[str]:
-    return as_ordinary_user(*arguments) if is_ordinary else [sys.executable, "-m", "tests.support.trees", *arguments]
+    module = ("-m", "tests.support.trees", *arguments)
+    return as_ordinary_user(*module) if is_ordinary else [sys.executable, *module]
 
 
 def _is_bubblewrap(pid: int) -> bool:

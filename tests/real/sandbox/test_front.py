@@ -17,8 +17,8 @@ import pytest
 import trio
 
 from sandbox.host import GAPS
-from tests.support import sandboxed
-from tests.support.sandboxed import ORDINARY_UID, ordinary_python, survivors, until_gone
+from tests.support.people import ORDINARY_UID, python, python_path
+from tests.support.sandboxed import survivors, until_gone
 
 TOOLS = ("sh", "cat", "sleep", "setsid", "true", "touch", "env", "kill", "id")
 
@@ -38,8 +38,7 @@ class Front:
     @property
     def given(self) -> dict[str, Any]:
         user: dict[str, Any] = {"user": self.uid, "group": self.uid, "extra_groups": []} if os.geteuid() == 0 else {}
-        paths = [str(sandboxed.ROOT), *(path for path in sys.path if path.endswith("site-packages"))]
-        env = {"PATH": self.path, "HOME": str(self.root / "home"), "PYTHONPATH": ":".join(paths)}
+        env = {"PATH": self.path, "HOME": str(self.root / "home"), "PYTHONPATH": python_path()}
         return {"cwd": self.root, "env": env | {"PYTHONDONTWRITEBYTECODE": "1", "SECRET_KEY": "x"}} | user
 
     def argv(self, *arguments: str, accepting: bool = True) -> list[str]:
@@ -72,8 +71,6 @@ def uid(request: pytest.FixtureRequest) -> int:
         if os.geteuid() != 0:
             pytest.skip("needs: root")
         return 0
-    if ordinary_python() is None:
-        pytest.skip("needs: a Python and a checkout that an ordinary user can read")
     return ORDINARY_UID if os.geteuid() == 0 else os.geteuid()
 
 
@@ -93,9 +90,13 @@ def front(request: pytest.FixtureRequest, uid: int) -> Any:
             found = shutil.which(tool, path="/usr/bin:/bin")
             assert found is not None
             (base / "bin" / tool).symlink_to(found)
-        python = sys.executable if uid == 0 else ordinary_python()
-        assert python is not None
-        yield Front(base / "root", str(base / "bin"), uid, python, request.param == "bubblewrap")
+        yield Front(
+            base / "root",
+            str(base / "bin"),
+            uid,
+            sys.executable if uid == 0 else python(),
+            request.param == "bubblewrap",
+        )
     finally:
         shutil.rmtree(base)
 

@@ -23,7 +23,8 @@ import pytest
 import trio
 
 from tests.support import attempts, sandboxed
-from tests.support.sandboxed import ORDINARY_UID, VARIANTS
+from tests.support.people import ORDINARY_UID, python
+from tests.support.sandboxed import VARIANTS
 
 FILES: Final = frozenset(
     {
@@ -141,9 +142,7 @@ async def _echo(listener: trio.socket.SocketType) -> None:
 
 @asynccontextmanager
 async def _world(user: str) -> AsyncIterator[World]:
-    python = sys.executable if user == "root" else sandboxed.ordinary_python()
-    assert python is not None
-    python = _real(python)
+    program = _real(sys.executable if user == "root" else python())
     uid = ORDINARY_UID if user == "user" and os.geteuid() == 0 else os.geteuid()
     number = next(_numbers)
     marker = f"{number}.5"
@@ -163,7 +162,7 @@ async def _world(user: str) -> AsyncIterator[World]:
         names = {name: str(base / name) for name in ("home", "hidden", "outside", "root")}
         facts = {**names, "tcp": tcp.getsockname()[1], "udp": udp.getsockname()[1], "uid": uid, "pid": sleeper.pid}
         facts |= {"abstract": f"sandbox-test-{number}", "marker": marker, "shm": number}
-        world = World(base, python, facts)
+        world = World(base, program, facts)
         async with trio.open_nursery() as echoing:
             echoing.start_soon(_echo, udp)
             yield world
@@ -175,8 +174,6 @@ def user(request: pytest.FixtureRequest) -> str:
     name: str = request.param
     if name == "root" and os.geteuid() != 0:
         pytest.skip("needs: root")
-    if name == "user" and sandboxed.ordinary_python() is None:
-        pytest.skip("needs: a Python and a checkout that an ordinary user can read")
     return name
 
 

@@ -12,7 +12,8 @@ from typing import Final
 
 import pytest
 
-from tests.support.sandbox import Person, Place, assert_ran, missing_programs, opened_place, people, python
+from tests.support.people import python
+from tests.support.sandbox import Person, Place, assert_ran, missing_programs, opened_place, people
 
 _NEEDED: Final = ("gcc", "git", "node", "npm", "ps", "strace")
 
@@ -255,7 +256,7 @@ def test_it_works_in_a_workspace(place: Place, name: str) -> None:
     probe = _PROBES[name]
     assert_ran(place.sh(probe.before))
     known = f"PY={python()}; WITH_PYTEST='{Path(pytest.__file__).parents[1]}'; "
-    run = place.sandboxed_sh(known + probe.script)
+    run = place.through_front(known + probe.script)
     assert_ran(run)
     assert run.stdout.splitlines()[-1:] == [probe.says.format(home=place.home, uid=place.person.uid)], run
 
