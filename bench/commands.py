@@ -1,11 +1,15 @@
 """What commands cost: their output on its way into a channel, their start, and a hundred of them at once.
 
-    python bench/commands.py [--mib N] [--starts N] [--streams N]
+    python bench/commands.py [--mib N] [--starts N] [--streams N] [--lines N] [--idle N] [--only PART]
 
 Everything in one run, so that the ratios count and not the machine:
 - N MiB (90) from a command's stdout until they are committed in its channel, against the same command into
   `cat >/dev/null`, and against inserts of chunks of the same size into SQLite, one transaction a MiB;
 - from start to exit of `true` in the sandbox, against bare bubblewrap and against no sandbox (median of N, 60);
+- a line at a time, N (200) of them, each more than the 50 ms after the last that keep it from being held back: from
+  the command's write until it is committed, and until a client has the event that tells of it;
+- 10,000 lines a second for 5 s: how much of a processor the daemon takes, and how many events come;
+- N commands (100) that say nothing: how much of a processor the daemon takes in 10 s of that;
 - N streams (100) of 2 MiB at once, watched by two clients that read all of it: what is missing, and by how much the
   daemon's memory grew.
 """
@@ -19,15 +23,19 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
 import trio
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from plurnk.plugins.streaming import Conclusion, Feed
 from plurnk.store import channels, entries
 from plurnk.store.channels import CHUNK_BYTES, Channel
 from plurnk.store.database import Tx
+from plurnk.streams.process import Terms, run_process
+from plurnk.wire.notifications import Notification, StreamEvent
 from sandbox.environment import allowed
 from sandbox.policy import Command, Policy
 from sandbox.probe import probe
@@ -35,6 +43,7 @@ from sandbox.spawn import open_process
 from tests.support.commander import Commander, commander
 from tests.support.daemons import DaemonProcess, PlainClient, environment, plain_client
 from tests.support.stores import new_session, opened
+from tests.support.streams import basin
 
 MIB = 1024 * 1024
 STREAM_MIB = 2
@@ -126,6 +135,99 @@ async def starts(home: Path, times: int) -> None:
     print(f"  sandboxed takes {ms[0] / ms[1]:.2f} times bare bubblewrap")
 
 
+STAMPS = """import time
+for _ in range({n}):
+    time.sleep(0.06)
+    print(time.time_ns(), flush=True)
+"""
+"""Lines of one length, each the moment at which it is written."""
+
+LINES_A_SECOND = """import time
+begun = time.monotonic()
+for number in range(5000):
+    for _ in range(10):
+        print("a line of output, as commands print it", flush=True)
+    time.sleep(max(0, begun + number / 1000 - time.monotonic()))
+"""
+
+
+def late_ms(stamps: bytes, seen: Sequence[tuple[int, int]]) -> str:
+    """How late lines were seen, given at which length of the channel which moment was noted."""
+    lines = stamps.splitlines(keepends=True)
+    width = len(lines[0])
+    # The event at the conclusion tells of the last line once more: the first to tell of a line counts.
+    first = {length: at for length, at in reversed(seen) if length}
+    taken = [(at - int(lines[length // width - 1])) / 1e6 for length, at in first.items()]
+    cuts = statistics.quantiles(taken, n=100)
+    return f"p50 {cuts[49]:.2f} ms, p99 {cuts[98]:.2f} ms ({len(taken)} of {len(lines)} lines)"
+
+
+async def trickle(home: Path, lines: int) -> None:
+    stamps = STAMPS.format(n=lines)
+    committed: list[tuple[int, int]] = []
+
+    def hear(told: Notification) -> None:
+        if isinstance(told, StreamEvent) and told.channel == "stdout":
+            committed.append((told.content_length, time.time_ns()))
+
+    async def work(feed: Feed) -> Conclusion:
+        command = Command(argv=(sys.executable, "-c", stamps), cwd=str(home), env=allowed(os.environ))
+        policy = Policy(profile="workspace", root=str(home), writable=())
+        async with open_process(command, policy, await probe()) as process:
+            return await run_process(process, feed, Terms(timeout_s=None, kill_grace_s=1))
+
+    async with basin(home / "committed.db", hear=hear) as streams:
+        entry = await streams.command(work)
+        await streams.ended(entry)
+        print(f"a line: written to committed {late_ms((await streams.content(entry, 'stdout'))[1], committed)}")
+    with DaemonProcess(environment(home)) as daemon:
+        async with commander(daemon.url, home) as client:
+            entry_name = (await client.exec(stamps, "python"))["entry"]
+            seen: list[tuple[int, int]] = []
+            while True:
+                message = await client.asker.receive()
+                now = time.time_ns()
+                if message.get("method") == "stream/event" and message["params"]["channel"] == "stdout":
+                    seen.append((message["params"]["contentLength"], now))
+                if message.get("method") == "stream/concluded":
+                    break
+            content = (await client.channels(entry_name))["stdout"]["content"].encode()
+    print(f"  written to told at a client {late_ms(content, seen)}")
+
+
+def cpu_s(pid: int) -> float:
+    """Processor time of all threads of a process."""
+    fields = Path(f"/proc/{pid}/stat").read_text("utf-8").rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+async def many_lines(home: Path, _number: int) -> None:
+    with DaemonProcess(environment(home)) as daemon:
+        async with commander(daemon.url, home) as client:
+            await client.run("true")
+            before, started = cpu_s(daemon.pid), time.perf_counter()
+            heard = len(client.asker.heard)
+            concluded, _channels = await client.run(LINES_A_SECOND, "python")
+            took, used = time.perf_counter() - started, cpu_s(daemon.pid) - before
+            told = sum(message["method"] == "stream/event" for message in client.asker.heard[heard:])
+    print(
+        f"{50_000 / took:.0f} lines/s in {concluded['stdoutBytes']} bytes: {100 * used / took:.0f} % of a processor,"
+        f" {told / took:.0f} events/s"
+    )
+
+
+async def idle(home: Path, commands: int) -> None:
+    with DaemonProcess(environment(home)) as daemon:
+        async with commander(daemon.url, home) as client:
+            for _ in range(commands):
+                await client.exec("exec sleep 1000")
+            await trio.sleep(5)
+            before = cpu_s(daemon.pid)
+            await trio.sleep(10)
+            used = cpu_s(daemon.pid) - before
+    print(f"{commands} silent commands: {used / 10 * 100:.1f} % of a processor")
+
+
 def rss_mib(pid: int, field: str) -> float:
     status = Path(f"/proc/{pid}/status").read_text("utf-8")
     return next(int(line.split()[1]) for line in status.splitlines() if line.startswith(field)) / 1024
@@ -182,8 +284,20 @@ def main() -> None:
     parser.add_argument("--mib", type=int, default=90)
     parser.add_argument("--starts", type=int, default=60)
     parser.add_argument("--streams", type=int, default=100)
+    parser.add_argument("--lines", type=int, default=200)
+    parser.add_argument("--idle", type=int, default=100)
+    parts: dict[str, tuple[Callable[[Path, int], Awaitable[None]], str]] = {
+        "starts": (starts, "starts"),
+        "output": (output, "mib"),
+        "trickle": (trickle, "lines"),
+        "lines": (many_lines, "lines"),
+        "idle": (idle, "idle"),
+        "crowd": (crowd, "streams"),
+    }
+    parser.add_argument("--only", choices=parts, action="append")
     options = parser.parse_args()
-    for part, number in ((starts, options.starts), (output, options.mib), (crowd, options.streams)):
+    for name in options.only or parts:
+        part, number = parts[name][0], getattr(options, parts[name][1])
         with tempfile.TemporaryDirectory() as folder:
             trio.run(part, Path(folder), number)
 

@@ -25,6 +25,22 @@ T = TypeVar("T")
 MAX_SOCKET_PATH_BYTES: Final = 107
 _MASK: Final = "********"
 
+# The sandbox's own names (``sandbox.host.GAPS``), which only streams may import; a test compares them.
+SANDBOX_GAPS: Final = (
+    "files",
+    "metadata",
+    "git-hooks",
+    "network",
+    "loopback",
+    "unix-sockets",
+    "pid-namespace",
+    "signals",
+    "ipc",
+    "user-namespaces",
+    "memory",
+    "processes",
+)
+
 
 class BadConfiguration(Malformed):
     """Values that cannot be used; ``detail`` lists all of them, one a line."""
@@ -77,6 +93,16 @@ def _socket_path(raw: str) -> Path | None:
 
 def _words(raw: str) -> tuple[str, ...]:
     return tuple(re.split(r"[,\s]+", raw.strip(", \t"))) if raw.strip(", \t") else ()
+
+
+def _words_of(*choices: str) -> Callable[[str], tuple[str, ...]]:
+    def parse(raw: str) -> tuple[str, ...]:
+        words = _words(raw)
+        if not set(words).issubset(choices):
+            raise ValueError("any of " + ", ".join(choices))
+        return words
+
+    return parse
 
 
 def _boolean(raw: str) -> bool:
@@ -153,7 +179,10 @@ class Settings:
         "profile in which commands run",
     )
     sandbox_accept: tuple[str, ...] = _variable(
-        "PLURNK_SANDBOX_ACCEPT", _words, "", "what the sandbox may lack on this machine, separated by commas"
+        "PLURNK_SANDBOX_ACCEPT",
+        _words_of(*SANDBOX_GAPS),
+        "",
+        "what the sandbox may lack on this machine, separated by commas; plurnk doctor names it",
     )
     events_keep: int = _variable("PLURNK_EVENTS_KEEP", _integer(1), "100000", "events kept for each session")
     resume: bool = _variable("PLURNK_RESUME", _boolean, "1", "0: end interrupted loops at start instead of resuming")

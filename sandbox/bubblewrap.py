@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, Literal, TypeAlias
 
-from sandbox.paths import contains, is_beneath, is_within
+from sandbox.mounts import Meant
+from sandbox.paths import contains, is_beneath, is_within, parents_between
 from sandbox.policy import Command, Policy
 from sandbox.process import GATE, Fds
 from sandbox.surroundings import Hidden, Surroundings
@@ -27,7 +28,7 @@ _Seen: TypeAlias = Literal["read-only", "writable", "covered"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Layer:
-    """One mount. ``rank`` orders those of one path: what is covered, tools, grants, git's files, what is hidden.
+    """One mount. ``rank`` orders those of one path: what is covered, tools, grants, ways, git's files, what is hidden.
 
     ``seen`` is what the path shows then; ``covered``: nothing of the machine.
     """
@@ -63,8 +64,10 @@ def argv(
        b. ``tools``, read-only.
        c. The root and what else is writable; ``policy.tmp`` in the place of /tmp, or of /var/tmp if the root
           or something else is to be seen beneath /tmp, or under its own name if both are in use.
-       d. What of git repositories is held.
-       e. What is hidden: directories seem empty, files cannot be opened. Only the root may lie in a hidden
+       d. The directories on the way from what is writable to any of the others, each onto itself: renamed with
+          what is in it, a name of its own would be all that the next command had to know.
+       e. What of git repositories is held.
+       f. What is hidden: directories seem empty, files cannot be opened. Only the root may lie in a hidden
           directory, and nothing else is seen beneath it: not a tool, not a writable directory.
 
     5. The script, readable by the user alone.
@@ -91,6 +94,21 @@ def argv(
         *command.argv,
         *script,
     ]
+
+
+def meant(policy: Policy, surroundings: Surroundings) -> tuple[Meant, ...]:
+    """What the mounts have to be wherever a command that lives could have exchanged what was looked at.
+
+    That is what is granted, what of repositories is held, and all that is in what is granted.
+    """
+    if policy.profile == "off":
+        return ()
+    granted = (policy.root, *policy.writable)
+    return tuple(
+        Meant(path=layer.path, source=None if "--tmpfs" in layer.arguments else layer.arguments[1])
+        for layer in _layers(policy, surroundings)
+        if (layer.rank in {_GRANTED, _HELD} or is_within(layer.path, granted)) and "--dir" not in layer.arguments
+    )
 
 
 def temporary_directory(policy: Policy, surroundings: Surroundings) -> str:
@@ -159,9 +177,10 @@ def _all_is_writable(policy: Policy) -> bool:
 _COVERED: Final = 0
 _TOOL: Final = 1
 _GRANTED: Final = 2
-_HELD: Final = 3
-_HIDDEN: Final = 4
-_ALIAS: Final = 5
+_WAY: Final = 3
+_HELD: Final = 4
+_HIDDEN: Final = 5
+_ALIAS: Final = 6
 
 
 def _layers(policy: Policy, surroundings: Surroundings) -> Iterator[_Layer]:
@@ -173,6 +192,7 @@ def _layers(policy: Policy, surroundings: Surroundings) -> Iterator[_Layer]:
         candidates += _aliases([(policy.tmp, temporary)], surroundings.hidden)
     else:
         candidates += [layer for layer in _covered(surroundings, policy) if layer.path == temporary]
+    candidates += list(_ways(candidates, policy))
     base: _Seen = "writable" if _all_is_writable(policy) else "read-only"
     kept: dict[str, _Seen] = {}
     for layer in sorted(candidates, key=lambda each: (each.path.split("/"), each.rank)):
@@ -191,11 +211,23 @@ def _changes(layer: _Layer, now: _Seen) -> bool:
     """Whether a mount is needed where what its path shows ``now`` is that.
 
     What is held is bound though it is writable already, as a mount point is what cannot be renamed. What is hidden
-    has other names only where something is bound.
+    has other names only where something is bound. A way is held only where it could be renamed.
     """
+    if layer.rank == _WAY:
+        return now == "writable"
     if layer.rank == _HELD:
         return layer.seen != now or now == "writable"
     return layer.seen != now or layer.rank == _ALIAS
+
+
+def _ways(layers: Sequence[_Layer], policy: Policy) -> Iterator[_Layer]:
+    """The directories between what is writable and what is mounted in it."""
+    writable = (policy.root, *policy.writable) if policy.root_is_writable else policy.writable
+    found = (way for layer in layers for top in writable for way in parents_between(top, layer.path))
+    held = {layer.path for layer in layers if layer.rank == _HELD}
+    for path in dict.fromkeys(found):
+        if path not in held:
+            yield _Layer(path=path, rank=_WAY, seen="writable", arguments=("--bind", path, path))
 
 
 def _candidates(policy: Policy, surroundings: Surroundings) -> Iterator[_Layer]:

@@ -112,12 +112,13 @@ class Host:
         missing = [gap for gap in enforcement.missing if gap.name not in accept]
         if not missing:
             return enforcement
-        names = ",".join(gap.name for gap in enforcement.missing)
-        reasons = "; ".join(f"{gap.name} ({gap.reason})" for gap in missing)
-        install = f"; {self.bubblewrap_reason}: install bubblewrap" if self.bubblewrap is None else ""
+        if self.bubblewrap is None:  # the reason for most of it; ``report`` has each one's
+            why = f"{self.bubblewrap_reason}: install bubblewrap, or accept what is"
+        else:
+            why = f"{'; '.join(f'{gap.name} ({gap.reason})' for gap in missing)}: accept what is"
+        how = how_to_accept.replace("{names}", ",".join(gap.name for gap in enforcement.missing))
         raise NotEnforced(
-            f"this machine cannot enforce all of the profile {policy.profile}; missing: {reasons}{install}, "
-            f"or accept what is missing: {how_to_accept.replace('{names}', names)}",
+            f"this machine cannot enforce all of the profile {policy.profile}; {why} missing: {how}",
             [gap.name for gap in missing],
         )
 

@@ -21,8 +21,9 @@ import trio
 from trio.lowlevel import FdStream
 
 from sandbox import limits as limiting
-from sandbox import names, proc
+from sandbox import mounts, names, proc
 from sandbox.cgroups import Cgroup, Maker
+from sandbox.mounts import Meant
 from sandbox.pidfds import Held, send_if
 from sandbox.pipes import Pipes, open_pipes
 from sandbox.policy import Limits
@@ -34,6 +35,9 @@ ArgvFor: TypeAlias = Callable[[Fds], Sequence[str]]
 
 CHILD_LIMIT_S: Final = 5.0
 """For the kernel to make the namespaces, which takes 1 to 3 ms on a quiet machine."""
+
+MOUNT_LIMIT_S: Final = 2.0
+"""For bubblewrap to make its mounts, once its processes are there: some milliseconds on a quiet machine."""
 
 CLOSE_LIMIT_S: Final = 5.0
 """For what was killed to go: at once, unless the kernel has much memory to free or waits for a disk."""
@@ -53,6 +57,7 @@ async def open_namespaced(
     maker: Maker | None,
     seccomp: bytes | None = None,
     script: bytes | None = None,
+    meant: Sequence[Meant] = (),
 ) -> AsyncIterator[Process]:
     """Start a command for the length of the block; what is left of its tree on the way out is killed.
 
@@ -66,9 +71,10 @@ async def open_namespaced(
         maker: Makes the control group; None: rlimits only.
         seccomp: A filter for ``--seccomp``.
         script: What can be read from ``Fds.script``.
+        meant: What has to be mounted where; bubblewrap waits for us, with its mounts made, until that is found so.
 
     Raises:
-        NotStarted: bubblewrap or the command could not be started, or the limits not set.
+        NotStarted: bubblewrap or the command could not be started, the limits not set, or something else is mounted.
 
     Cancelled: nothing of the tree is left.
     """
@@ -79,7 +85,7 @@ async def open_namespaced(
             raise NotStarted(f"the command cannot be started: {error}") from error
         try:
             try:
-                await process.open(limits, maker)
+                await process.open(limits, maker, meant)
             except OSError as error:
                 raise NotStarted(f"the command cannot be started: {error}") from error
             yield process
@@ -134,7 +140,7 @@ class _Namespaced:
 
     # Opening
 
-    async def open(self, limits: Limits, maker: Maker | None) -> None:
+    async def open(self, limits: Limits, maker: Maker | None, meant: Sequence[Meant]) -> None:
         # Shield: killed before we know its child, the outer process would leave one that waits for it for ever.
         with trio.move_on_after(CHILD_LIMIT_S, shield=True):
             self._init = await self._first_process()
@@ -143,6 +149,7 @@ class _Namespaced:
         # Should it have ended meanwhile, what it says of that is found at the gate.
         with suppress(ProcessLookupError):
             await trio.to_thread.run_sync(self._confine, self._init.pid, limits, maker)
+            await self._see_mounts(self._init, meant)
         self._pipes.release_block()
         await self._pass_gate(self._init.pid)
 
@@ -153,6 +160,22 @@ class _Namespaced:
             return Held(json.loads(line)["child-pid"]) if line else None
         except ProcessLookupError:
             return None
+
+    async def _see_mounts(self, init: Held, meant: Sequence[Meant]) -> None:
+        """Wait until they are as they are meant to be; nothing of the command, nor its gate, has run yet."""
+        if not meant:
+            return
+        deadline = trio.current_time() + MOUNT_LIMIT_S
+        outside = mounts.mounts_of("self")
+        while True:
+            try:
+                if mounts.are_as_meant(meant, outside, mounts.mounts_of(init.pid)):
+                    return
+            except OSError:
+                return  # it has ended; the gate finds out why
+            if trio.current_time() > deadline:
+                raise NotStarted("what was to be mounted was exchanged for something else meanwhile")
+            await trio.sleep(_FIRST_LOOK_S / 4)
 
     def _confine(self, pid: int, limits: Limits, maker: Maker | None) -> None:
         if maker is not None:

@@ -10,8 +10,8 @@ What bubblewrap cannot do is keep a name free: a mount needs something to lie up
   ``config.worktree``; a ``commondir`` where none belongs; more submodules than MANY: the whole is read-only.
 - a ``commondir`` that appears in the meantime is taken away afterwards, by ``without_redirections``.
 
-Not held: a ``.git`` that a command itself makes (also against those that start while it runs: it can exchange what
-is looked at here for a link before that is bound), repositories beneath the root other than submodules, a ``.git``
+Not held: a ``.git`` that a command itself makes (one that it exchanges for a link while others start is not bound,
+either: ``mounts`` sees that), repositories beneath the root other than submodules, a ``.git``
 that is a symbolic link, and scripts in the working tree that the configuration names (``core.hooksPath``).
 """
 
@@ -27,6 +27,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
+from sandbox.links import open_real, real
 from sandbox.paths import contains, is_beneath
 
 Access: TypeAlias = Literal["writable", "read-only", "empty"]
@@ -68,8 +69,8 @@ def look(top: str) -> Repository:
     if stat.S_ISREG(mode):
         return _pointed_to(top, dot_git)
     if stat.S_ISLNK(mode):
-        real = os.path.realpath(dot_git)
-        return _directory(real) if contains(top, real) and _is_git_directory(real) else NONE
+        git = real(dot_git)
+        return _directory(git) if contains(top, git) and _is_git_directory(git) else NONE
     return _inside(top) if _is_git_directory(top) and _is_file(f"{top}/config") else NONE
 
 
@@ -96,13 +97,13 @@ def look_above(root: str, home: str | None) -> Repository:
 def without_redirections(absent: tuple[str, ...]) -> tuple[str, ...]:
     """Remove what has appeared of ``absent`` (a Repository's), and say what that was.
 
-    Their directory is opened without following links, as it is in the command's reach.
+    Their directory is opened without following any link, as it is in the reach of commands.
     """
     removed: list[str] = []
     for path in absent:
         directory, name = os.path.split(path)
         try:
-            descriptor = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            descriptor = open_real(directory, os.O_PATH | os.O_DIRECTORY)
         except OSError:
             continue
         try:
@@ -213,7 +214,7 @@ def _pointed_to(top: str, dot_git: str) -> Repository:
     common = os.path.dirname(os.path.dirname(git))
     if (
         os.path.basename(os.path.dirname(git)) == "worktrees"
-        and _resolved(git, _text(f"{git}/gitdir")) == os.path.realpath(dot_git)
+        and _resolved(git, _text(f"{git}/gitdir")) == real(dot_git)
         and _resolved(git, _text(f"{git}/commondir")) == common
         and _is_git_directory(common)
     ):
@@ -255,7 +256,7 @@ def _above(path: str) -> Iterator[str]:
 
 def _resolved(directory: str, text: str) -> str:
     # Git sees a text up to its first NUL, and Python takes no path with one.
-    return os.path.realpath(os.path.join(directory, text.partition("\0")[0].strip()))
+    return real(os.path.join(directory, text.partition("\0")[0].strip()))
 
 
 def _is_git_directory(path: str) -> bool:

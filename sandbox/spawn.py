@@ -13,10 +13,11 @@ import trio
 
 from sandbox import bubblewrap, landlock, private, repository, seccomp, surroundings
 from sandbox.host import HOW_TO_ACCEPT, Host
+from sandbox.links import real
 from sandbox.namespaced import open_namespaced
 from sandbox.paths import is_within
 from sandbox.policy import Command, Policy
-from sandbox.process import Fds, Process
+from sandbox.process import Fds, NotStarted, Process
 from sandbox.supervised import Plan, open_supervised
 from sandbox.surroundings import Surroundings
 
@@ -63,12 +64,20 @@ async def open_process(
 @asynccontextmanager
 async def _open_in_bubblewrap(command: Command, policy: Policy, host: Host) -> AsyncIterator[Process]:
     assert host.bubblewrap is not None
-    around = await trio.to_thread.run_sync(surroundings.look, policy, command.env)
+    try:
+        around = await trio.to_thread.run_sync(surroundings.look, policy, command.env)
+    except OSError as error:
+        raise NotStarted(f"the command was not started: {error.strerror}: {error.filename}") from error
     argv_for = partial(_argv, policy, command, around, host)
     program = seccomp.program(host.machine) if host.has_seccomp and policy.profile != "off" else None
     try:
         async with open_namespaced(
-            argv_for, limits=policy.limits, maker=host.maker, seccomp=program, script=command.script
+            argv_for,
+            limits=policy.limits,
+            maker=host.maker,
+            seccomp=program,
+            script=command.script,
+            meant=bubblewrap.meant(policy, around),
         ) as process:
             yield process
     finally:
@@ -96,7 +105,7 @@ def plan(command: Command, policy: Policy, host: Host) -> Plan:
     """
     around = surroundings.look(policy, command.env)
     is_off = policy.profile == "off"
-    directory = private.make(tempfile.gettempdir(), links={} if is_off else _links(around), script=command.script)
+    directory = private.make(real(tempfile.gettempdir()), links={} if is_off else _links(around), script=command.script)
     try:
         rules = None if is_off else _ruleset(policy, around, host, directory)
         return Plan(

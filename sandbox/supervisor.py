@@ -17,7 +17,7 @@ import select
 import stat
 import sys
 
-from sandbox import domain, private
+from sandbox import domain, links, private
 
 TYPE_CHECKING = False  # as typing has it, without the 8 ms that it costs
 if TYPE_CHECKING:
@@ -220,7 +220,8 @@ def _ruleset(plan: dict[str, Any]) -> int:
 
 def _allow(ruleset: int, path: bytes, allowed: int, of_files: int) -> None:
     try:
-        descriptor = os.open(path, os.O_PATH | os.O_CLOEXEC | os.O_NOFOLLOW)
+        # No link on the way either: another command could have made one since the path was found.
+        descriptor = links.open_real(os.fsdecode(path), os.O_PATH)
     except OSError:
         return  # gone since, or not for us: what is not allowed is forbidden
     try:

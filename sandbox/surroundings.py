@@ -12,11 +12,12 @@ import stat
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Final, Literal, TypeAlias
 
-from sandbox import repository
+from sandbox import links, repository
 from sandbox.homes import SECRETS, TOOLS
-from sandbox.paths import contains, is_beneath, is_within
+from sandbox.paths import contains, is_beneath, is_within, is_within_any
 from sandbox.policy import Policy
 from sandbox.repository import Repository
 
@@ -89,14 +90,17 @@ class Surroundings:
 def look(policy: Policy, env: Mapping[str, str]) -> Surroundings:
     """Look around for ``policy``; ``env`` is what the command will have. Some 100 calls to the system, no writing.
 
-    What may not be reached is taken for missing. Raises nothing.
+    What may not be reached is taken for missing.
+
+    Raises:
+        OSError: a command that lives exchanges what is looked at faster than that can be done.
     """
     homes = tuple(dict.fromkeys(_homes(env)))
     home = next(iter(homes), None)
     covered = tuple(_covered(homes))
     granted = (policy.root, *policy.writable)
     named = (*granted, policy.tmp) if policy.tmp is not None else granted
-    hidden = dict.fromkeys(os.path.realpath(path) for path in policy.hidden)
+    hidden = dict.fromkeys(links.real(path) for path in policy.hidden)
     secrets = dict.fromkeys(
         (*_etc(), *(path for each in homes for name in SECRETS if is_within(path := f"{each}/{name}", granted)))
     )
@@ -108,7 +112,7 @@ def look(policy: Policy, env: Mapping[str, str]) -> Surroundings:
         tools=tuple(_tools(policy, env, homes, covered)),
         hidden=tuple(_existing((*hidden, *(path for path in secrets if not contains(path, policy.root))))),
         repository=_repositories(policy, home),
-        missing=tuple(path for path in named if os.path.realpath(path) != path or not os.path.exists(path)),
+        missing=tuple(path for path in named if links.real(path) != path or not os.path.exists(path)),
     )
 
 
@@ -118,14 +122,14 @@ def _homes(env: Mapping[str, str]) -> Iterator[str]:
     with suppress(KeyError):
         named.append(pwd.getpwuid(os.geteuid()).pw_dir)
     for home in named:
-        real = os.path.realpath(home) if os.path.isabs(home) else "/"
+        real = links.real(home) if os.path.isabs(home) else "/"
         if os.path.isdir(real) and not any(contains(real, each) or contains(each, real) for each in _NO_HOMES):
             yield real
 
 
 def _covered(homes: tuple[str, ...]) -> Iterator[str]:
     """Real directories, none twice. One that cannot be entered hides itself."""
-    for path in dict.fromkeys(map(os.path.realpath, (*_COVERED, *homes))):
+    for path in dict.fromkeys(map(links.real, (*_COVERED, *homes))):
         if os.path.isdir(path) and (path in homes or os.access(path, os.X_OK)):
             yield path
 
@@ -133,31 +137,41 @@ def _covered(homes: tuple[str, ...]) -> Iterator[str]:
 def _tools(policy: Policy, env: Mapping[str, str], homes: tuple[str, ...], covered: tuple[str, ...]) -> Iterator[Bound]:
     """What is bound over the covered directories: parents first, and nothing that one of them brings along."""
     granted = (policy.root, *policy.writable)
-    found = [path for home in homes for name in TOOLS if os.path.exists(path := f"{home}/{name}")]
-    for choices in _named(env, granted):
-        found += [path for path in choices if _may_be_seen(path, homes, covered, granted)][:1]
-    if policy.has_network and is_within(resolver := os.path.realpath(_RESOLVER), covered):
+    tools = [f"{home}/{name}" for home in homes for name in TOOLS]
+    private = frozenset(f"{home}/{name}" for home in homes for name in SECRETS)
+    others = (*covered, *private, *tools)
+
+    def may_be_seen(path: str) -> bool:
+        """Whether a directory that a variable names can be bound: it is covered, and brings nothing along but tools.
+
+        What lies in the root or in a writable directory is there anyway, and a link there is not believed.
+        """
+        real = links.real(path)
+        beneath = real.rstrip("/") + "/"
+        return (
+            (is_within(path, covered) or is_within(real, covered))
+            and real not in covered
+            and not is_within(real, granted)
+            and not is_within_any(real, private)
+            and not any(each.startswith(beneath) for each in others)
+            and os.path.isdir(real)
+            and not links.leads_through(path, in_reach)
+        )
+
+    def in_reach(link: str) -> bool:
+        """Whether a command could have made it: it lies in what is granted, and is not covered there."""
+        deepest = max((each for each in (*covered, *granted) if contains(each, link)), key=len, default="")
+        return deepest in granted
+
+    found = [path for path in tools if os.path.exists(path) and not links.leads_through(path, in_reach)]
+    # Many a PATH names a directory twice.
+    for choices in dict.fromkeys(_named(env, granted)):
+        found += [path for path in choices if may_be_seen(path)][:1]
+    if policy.has_network and is_within(resolver := links.real(_RESOLVER), covered):
         found.append(resolver)
     for path in sorted(set(found)):
         if not any(is_beneath(path, other) for other in found) and os.path.exists(path):
-            yield Bound(path=path, source=os.path.realpath(path))
-
-
-def _may_be_seen(path: str, homes: tuple[str, ...], covered: tuple[str, ...], granted: tuple[str, ...]) -> bool:
-    """Whether a directory that a variable names can be bound: it is covered, and brings nothing along but tools.
-
-    What lies in the root or in a writable directory is there anyway.
-    """
-    real = os.path.realpath(path)
-    if (
-        not os.path.isdir(real)
-        or is_within(real, granted)
-        or not (is_within(path, covered) or is_within(real, covered))
-    ):
-        return False
-    private = tuple(f"{home}/{name}" for home in homes for name in SECRETS)
-    others = (*covered, *private, *(f"{home}/{name}" for home in homes for name in TOOLS))
-    return not is_within(real, private) and real not in covered and not any(is_beneath(each, real) for each in others)
+            yield Bound(path=path, source=links.real(path))
 
 
 def _named(env: Mapping[str, str], granted: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
@@ -169,7 +183,8 @@ def _named(env: Mapping[str, str], granted: tuple[str, ...]) -> Iterator[tuple[s
     if os.path.isabs(environment) and os.path.isfile(f"{environment}/pyvenv.cfg"):
         yield (os.path.normpath(environment),)
         # One that a command can write to could name any directory as the home of its Python.
-        if not is_within(os.path.realpath(environment), granted):
+        reachable = partial(is_within, directories=granted)
+        if not reachable(links.real(environment)) and not links.leads_through(environment, reachable):
             yield from _base_python(f"{environment}/pyvenv.cfg")
 
 
@@ -181,7 +196,9 @@ def _base_python(configuration: str) -> Iterator[tuple[str, ...]]:
     except OSError:
         return
     for path in homes:
-        yield _prefix_or_itself(path)
+        # The file may be one that a command of another project can write to.
+        if any(os.path.isfile(f"{path}/{name}") for name in ("python3", "python")):
+            yield _prefix_or_itself(path)
 
 
 def _prefix_or_itself(directory: str) -> tuple[str, ...]:
@@ -210,7 +227,7 @@ def _existing(paths: Iterable[str]) -> Iterator[Hidden]:
             continue
         if not stat.S_ISLNK(mode):
             yield Hidden(path=path, kind="directory" if stat.S_ISDIR(mode) else "file")
-        elif os.path.exists(real := os.path.realpath(path)):
+        elif os.path.exists(real := links.real(path)):
             yield Hidden(path=real, kind="directory" if os.path.isdir(real) else "file")
 
 

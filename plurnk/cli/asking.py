@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import trio
 
-from plurnk.cli.rows import printable
+from plurnk.cli.rows import REJECTED, printable
 from plurnk.wire.answers import ProposalView
 from plurnk.wire.notifications import LoopProposal
 from plurnk.wire.params import Decision
@@ -77,7 +77,7 @@ async def ask(proposal: LoopProposal | ProposalView) -> Answer:
             case "y" | "yes":
                 return Answer(decision="accept", body=None if body == proposal.body else body)
             case "n" | "no" | "":
-                return Answer(decision="reject", outcome=f"rejected: {rest.strip()}" if rest.strip() else None)
+                return Answer(decision="reject", outcome=f"{REJECTED}: {rest.strip()}" if rest.strip() else None)
             case "e" | "edit":
                 body = await _edited(body)
                 _say(described(proposal, body))

@@ -7,14 +7,14 @@ from typing import Final
 import trio
 
 from plurnk.cli.asking import Answer, ask, can_ask
-from plurnk.cli.rows import first_line, printable
+from plurnk.cli.rows import REJECTED, first_line, printable
 from plurnk.cli.waterfall import Waterfall
 from plurnk.client import Client, Disconnected, Heard, RequestError
 from plurnk.wire.answers import LoopResolveResult, ProposalView
 from plurnk.wire.notifications import LogEntryUpdated, LoopProposal
 
 NOBODY: Final = Answer(
-    decision="reject", outcome="rejected: nobody can be asked here; commands run with --yolo or from a terminal"
+    decision="reject", outcome=f"{REJECTED}: nobody can be asked here; commands run with --yolo or from a terminal"
 )
 _CANCELLED: Final = Answer(decision="cancel")
 

@@ -12,7 +12,7 @@ import trio
 
 from plurnk.cli.deciding import Decider
 from plurnk.cli.exits import FAILED, OK
-from plurnk.cli.rows import printable
+from plurnk.cli.rows import how_to_answer, printable
 from plurnk.cli.waterfall import Waterfall
 from plurnk.client import Client, ClientError, RequestError, Resync
 from plurnk.wire.answers import SubscriptionView
@@ -32,8 +32,9 @@ class _End:
 class Foreground:
     """Follows the commands of one request, answers what it proposes, and ends them at Ctrl-C."""
 
-    def __init__(self, client: Client, shown: Waterfall, tasks: trio.Nursery, *, yolo: bool) -> None:
+    def __init__(self, client: Client, shown: Waterfall, tasks: trio.Nursery, *, session: str, yolo: bool) -> None:
         self._client = client
+        self._session = session
         self._shown = shown
         self._decider = Decider(client, shown, tasks, yolo=yolo)
         self._live: dict[int, str] = {}
@@ -49,7 +50,7 @@ class Foreground:
                 case LoopProposal() if heard.loop_id == loop_id:
                     self._decider.take(heard)
                 case StreamEvent(target=target, awaiting_input=True) if target in self._live.values():
-                    self._shown.note(f"! {target} waits for input; SEND[200]({target}) answers it")
+                    self._shown.note(how_to_answer(target, self._session))
                 case StreamConcluded():
                     code = None if heard.exit_code is msgspec.UNSET else heard.exit_code
                     end = _End(status=heard.close_status, exit_code=code, summary=heard.summary)

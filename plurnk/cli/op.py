@@ -17,7 +17,8 @@ from plurnk.cli.rows import printable
 from plurnk.cli.waterfall import Plain
 from plurnk.cli.workspace import all_sessions, attach, create, named
 from plurnk.client import Client
-from plurnk.language.ast import Exec, Statement, StatementItem
+from plurnk.errors import Malformed
+from plurnk.language.ast import Exec, Statement, StatementItem, TextItem
 from plurnk.language.parser import parse
 from plurnk.language.targets import canonical
 from plurnk.wire.answers import OpParseResult
@@ -28,8 +29,10 @@ from plurnk.wire.results import OpResult
 def main(options: argparse.Namespace) -> int:
     text = sys.stdin.read() if options.statements == "-" else options.statements
     # The daemon parses for itself and answers without the targets.
-    statements = [item.statement for item in parse(text).items if isinstance(item, StatementItem)]
-
+    parsed = parse(text)
+    statements = [item.statement for item in parsed.items if isinstance(item, StatementItem)]
+    if parsed.unparsed_tail is None and all(isinstance(item, TextItem) for item in parsed.items):
+        raise Malformed("there is no statement, such as <<READ(known://a)::READ; plurnk op --help has more")
     root = None if options.root is None else str(Path(options.root).resolve())
 
     async def work(client: Client) -> int:
@@ -59,7 +62,7 @@ async def _with_commands(client: Client, text: str, statements: list[Statement],
     code = INTERRUPTED  # unless it comes to its end
     with trio.open_signal_receiver(signal.SIGINT) as interrupts:
         async with trio.open_nursery() as tasks:
-            foreground = Foreground(client, Plain(rows=True), tasks, yolo=options.yolo)
+            foreground = Foreground(client, Plain(rows=True), tasks, session=options.session, yolo=options.yolo)
             tasks.start_soon(foreground.heed, interrupts, tasks.cancel_scope)
             # An empty turn, so that we know our own loop, and by it our proposals, before there are any.
             mine: OpParseResult = await client.call("op.parse", OpParseParams(text=""))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from typing import Final, NamedTuple
 from urllib.parse import urlencode
 
@@ -10,10 +11,14 @@ import msgspec
 
 from plurnk.language.ast import SendBody, UrlTarget
 from plurnk.language.targets import canonical
+from plurnk.rules.proposals import DEFAULT_OUTCOMES
 from plurnk.wire.notifications import LogEntry
 
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _LINE_CHARS: Final = 100
+
+REJECTED: Final = "rejected"
+"""How the outcome of a rejected proposal begins; what a person said comes after a colon."""
 
 
 class Glyph(NamedTuple):
@@ -59,22 +64,31 @@ def target_of(entry: LogEntry) -> str:
 def row(entry: LogEntry) -> str:
     """Return ``L/T/S OP target status``, and why where it was refused; a code is shown as in ``SEND[102]``.
 
-    Of an EXEC the runtime is shown, the address where what it started can be found, and the command.
+    Of an EXEC the runtime is shown, the address where what it started can be found, and the command before the why.
     """
     place = f"{entry.loop_seq}/{entry.turn_seq}/{entry.sequence}"
     signal = entry.signal if isinstance(entry.signal, int) or entry.op == "EXEC" else None
     op = entry.op if signal is None else f"{entry.op}[{signal}]"
     started = str(entry.rx.get("entry") or "")
-    parts = [place, op, target_of(entry), str(entry.status_rx), started, str(entry.rx.get("error") or "")]
-    shown = " ".join(part for part in parts if part)
+    shown = " ".join(part for part in (place, op, target_of(entry), str(entry.status_rx), started) if part)
+    why = _why(entry)
     if command := command_of(entry):
         shown += f": {first_line(command)}"
-    return printable(shown).replace("\n", " ")
+        why = why and f"({why})"
+    return printable(f"{shown} {why}" if why else shown).replace("\n", " ")
+
+
+def _why(entry: LogEntry) -> str:
+    """Return why it was refused, with what somebody said to that."""
+    error = str(entry.rx.get("error") or "")
+    if not error or entry.outcome is None or entry.outcome in DEFAULT_OUTCOMES:
+        return error
+    return f"{error}: {entry.outcome.removeprefix(f'{REJECTED}: ')}"
 
 
 def command_of(entry: LogEntry) -> str | None:
-    """Return the command of an EXEC; None for any other row, and for one that tells how a command ended."""
-    body = entry.tx.get("body")
+    """Return what an EXEC runs or was to run; None for any other row, and for one that tells how a command ended."""
+    body = entry.rx.get("command") or entry.tx.get("body")
     return body if entry.op == "EXEC" and entry.origin != "system" and isinstance(body, str) else None
 
 
@@ -96,6 +110,12 @@ def broadcast(entry: LogEntry) -> str | None:
 def answer_of(entry: LogEntry) -> str | None:
     """Return the text of a broadcast that ends a loop well; the last one of a loop is its answer."""
     return broadcast(entry) if entry.signal == 200 and entry.status_rx == 200 else None
+
+
+def how_to_answer(target: str, session: str) -> str:
+    """Return what to say of a command that waits for input: nothing that is typed here gets there."""
+    statement = f"<<SEND[200]({target}):TEXT:SEND"
+    return f"! {target} waits for input: plurnk op --session {shlex.quote(session)} {shlex.quote(statement)}"
 
 
 def printable(text: str) -> str:

@@ -37,8 +37,8 @@ def main(options: argparse.Namespace) -> int:
             with trio.open_signal_receiver(signal.SIGINT) as interrupts:
                 async with trio.open_nursery() as tasks:
                     tasks.start_soon(watch.heed, interrupts, tasks.cancel_scope)
-                    run_id = await _enter(client, shown, options, root)
-                    await watch.loop(_request(prompt, options), run_id, tasks)
+                    session, run_id = await _enter(client, shown, options, root)
+                    await watch.loop(_request(prompt, options), session, run_id, tasks)
                     tasks.cancel_scope.cancel(reason="the loop has ended")
         return watch.conclude(time.monotonic() - started_at)
 
@@ -57,8 +57,11 @@ def _request(prompt: str, options: argparse.Namespace) -> LoopRunParams:
     )
 
 
-async def _enter(client: Client, shown: Waterfall, options: argparse.Namespace, root: str | None) -> int:
-    """Choose the session and tell which it is, what came before it, and who answers. Returns the run's id."""
+async def _enter(client: Client, shown: Waterfall, options: argparse.Namespace, root: str | None) -> tuple[str, int]:
+    """Choose the session and tell which it is, what came before it, and who answers.
+
+    Returns its name, and its run's id.
+    """
     sessions = await all_sessions(client)
     session = None if options.session is None else named(options.session, sessions)
     if session is None:
@@ -74,7 +77,7 @@ async def _enter(client: Client, shown: Waterfall, options: argparse.Namespace, 
     earlier = [other.name for other in sessions if other.name != name]
     shown.note(f"session {name}, {f'on {root}' if root else 'without a project directory'}; {_earlier(earlier)}")
     shown.note(await _who_answers(client, options.alias))
-    return run_id
+    return name, run_id
 
 
 def _earlier(names: list[str]) -> str:

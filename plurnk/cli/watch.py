@@ -12,7 +12,7 @@ import trio
 from plurnk.cli.deciding import Decider
 from plurnk.cli.exits import INTERRUPTED, OK, OTHER, TURN_LIMIT
 from plurnk.cli.money import money
-from plurnk.cli.rows import answer_of, printable, target_of
+from plurnk.cli.rows import answer_of, how_to_answer, printable, target_of
 from plurnk.cli.tails import Tails
 from plurnk.cli.waterfall import Waterfall
 from plurnk.client import Client, ClientError, Disconnected, Heard, RequestError, Resync
@@ -32,6 +32,7 @@ from plurnk.wire.params import LoopRunParams
 
 _DONE: Final = 200
 _CANCELLED: Final = 499
+_SAID_BY_ROWS: Final = {"action_failure"}
 
 
 class Watch:
@@ -42,6 +43,7 @@ class Watch:
         self._shown = shown
         self._yolo = yolo
         self._as_json = as_json
+        self._session = ""
         self._run_id: int | None = None
         self._tails = Tails(client, shown)
         self._interrupted = False
@@ -53,13 +55,13 @@ class Watch:
         self._answer: str | None = None
         self._end: LoopTerminated | None = None
 
-    async def loop(self, request: LoopRunParams, run_id: int, tasks: trio.Nursery) -> None:
+    async def loop(self, request: LoopRunParams, session: str, run_id: int, tasks: trio.Nursery) -> None:
         """Have it run in that run, and show what comes until it ends. ``tasks`` holds what goes on beside.
 
         Raises:
             ClientError: the end can no longer be heard.
         """
-        self._run_id = run_id
+        self._session, self._run_id = session, run_id
         decider = Decider(self._client, self._shown, tasks, yolo=self._yolo)
         started: LoopRunResult = await self._client.call("loop.run", request)
         self._loop_id = started.loop_id
@@ -90,11 +92,12 @@ class Watch:
             case StreamEvent(target=target) if target in self._live:
                 self._tails.hear(heard)
                 if heard.awaiting_input is True:
-                    self._shown.note(f"! {target} waits for input; SEND[200]({target}) answers it")
+                    self._shown.note(how_to_answer(target, self._session))
             case StreamConcluded(run_id=self._run_id):
                 self._conclude(heard)
-            case TelemetryEvent(loop_id=self._loop_id, event=event) if not self._as_json:
-                self._shown.note(f"! {event.get('message') or event.get('kind')}")
+            case TelemetryEvent(loop_id=self._loop_id, event=event):
+                if not self._as_json and event.get("kind") not in _SAID_BY_ROWS:
+                    self._shown.note(f"! {event.get('message') or event.get('kind')}")
             case LoopTerminated(loop_id=self._loop_id):
                 self._end = heard
             case Resync():

@@ -12,7 +12,7 @@ from plurnk.engine.engine import DEFAULT_FLAGS, Engine
 from plurnk.engine.turn import turn_status
 from plurnk.errors import NotFound
 from plurnk.language.ast import Statement
-from plurnk.store import loops, sessions, turns
+from plurnk.store import log, loops, sessions, turns
 from plurnk.store.database import Tx
 from plurnk.store.log import TurnRef
 from plurnk.store.loops import Loop
@@ -25,12 +25,18 @@ GOODBYE_LIMIT_S: float = 5.0
 
 
 class ClientLoop:
-    """The loop of one client in one run: opened with its first operation, closed (200) when it leaves."""
+    """The loop of one client in one run: opened with its first operation, closed (200) when it leaves.
+
+    A client that moves to another session leaves, too; what it has under way then goes on in the loop, and the last
+    of that closes it.
+    """
 
     def __init__(self, engine: Engine, run_id: int) -> None:
         self._engine = engine
         self._run_id = run_id
         self._loop: Loop | None = None
+        self._under_way = 0
+        self._is_closed = False
         self._opening = trio.Lock()
 
     @property
@@ -46,6 +52,17 @@ class ClientLoop:
 
         Cancelled: what was done stays done; the turn is closed 499.
         """
+        self._under_way += 1
+        try:
+            return await self._turn(statements)
+        finally:
+            self._under_way -= 1
+            if self._is_closed:
+                # Shield: as of ``close``.
+                with trio.move_on_after(GOODBYE_LIMIT_S, shield=True):
+                    await self._end_if_idle()
+
+    async def _turn(self, statements: Sequence[Statement]) -> tuple[list[OpResult], int]:
         turn, project_root = await self._begin()
         asker = Asker(origin="client", flags=LoopFlags(), project_root=project_root)
         rows: list[LogEntry] = []
@@ -96,14 +113,27 @@ class ClientLoop:
         return turn, project_root
 
     async def close(self) -> None:
-        """End the loop, if there is one. Never raises ``Cancelled``; bounded by GOODBYE_LIMIT_S."""
+        """End the loop, if there is one, once nothing is under way in it.
+
+        Never raises ``Cancelled``; bounded by GOODBYE_LIMIT_S.
+        """
+        self._is_closed = True
         # Shield: a loop ends with a terminal row whatever becomes of its client (SPEC 3.1).
         with trio.move_on_after(GOODBYE_LIMIT_S, shield=True):
-            async with self._opening:
-                if self._loop is not None:
-                    loop_id, self._loop = self._loop.id, None
-                    with suppress(NotFound):  # its session was deleted meanwhile
-                        await self._engine.store.write(lambda tx: loops.end(tx, loop_id, loops.DONE, None))
+            await self._end_if_idle()
+
+    async def _end_if_idle(self) -> None:
+        async with self._opening:
+            if self._loop is not None and not self._under_way:
+                loop_id, self._loop = self._loop.id, None
+                with suppress(NotFound):  # its session was deleted meanwhile
+                    await self._engine.store.write(lambda tx: _end(tx, loop_id))
+
+
+def _end(tx: Tx, loop_id: int) -> None:
+    turns.close_open(tx, loop_id, loops.ENDED_EARLY, None)  # what the disk had no room for when it was time
+    log.abandon_of_loop(tx, loop_id)
+    loops.end(tx, loop_id, loops.DONE, None)
 
 
 def _cut_off(tx: Tx, begun: Sequence[tuple[Loop, TurnRef]]) -> bool:

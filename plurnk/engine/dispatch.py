@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 import msgspec
 
 from plurnk.engine.limits import Limits
-from plurnk.engine.proposals import Also, Asked, Proposals
+from plurnk.engine.proposals import Also, Asked, Patience, Proposals
 from plurnk.engine.transfer import Place, Transfer
 from plurnk.errors import Denied, Malformed, NotEditable, PlurnkError, Unsupported
 from plurnk.language.ast import Copy, Edit, Exec, Hide, LocalTarget, Move, Send, Statement, Target, op_name
@@ -35,11 +35,12 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asker:
-    """Who wants operations done, and under which rules."""
+    """Who wants operations done, under which rules, and how long that has waited to be allowed to."""
 
     origin: Origin
     flags: LoopFlags
     project_root: str | None
+    patience: Patience = field(default_factory=Patience)
 
 
 class Dispatcher:
@@ -94,7 +95,13 @@ class Dispatcher:
             effect = _refused(statement, error)
         if isinstance(effect, Proposal):
             asked_for = Asked(
-                turn=turn, statement=statement, origin=asker.origin, flags=asker.flags, proposal=effect, also=also
+                turn=turn,
+                statement=statement,
+                origin=asker.origin,
+                flags=asker.flags,
+                patience=asker.patience,
+                proposal=effect,
+                also=also,
             )
             row = await self._proposals.see_through(asked_for)
             return row, msgspec.convert(row.rx, OpResult)
@@ -103,13 +110,17 @@ class Dispatcher:
 
     async def _write(self, unit: Callable[[Tx], T]) -> T:
         """Write ``unit``. If it deletes what a live stream writes, that stream is cancelled first (SPEC 2.4)."""
+        looked_again = False
         while True:
             try:
                 return await self._store.write(unit)
             except BeingWritten as error:
                 refusal = error
             if not await self._streams.cancel(refusal.entry_id, reason="its entry was deleted"):
-                raise refusal
+                # It may have ended between the two, which the next look sees.
+                if looked_again:
+                    raise refusal
+                looked_again = True
 
     async def _effect(self, turn: TurnRef, statement: Statement, asker: Asker) -> OpResult | Unit | Proposal:
         if isinstance(statement, Send) and statement.target is None:

@@ -17,7 +17,7 @@ from plurnk.engine.models import Models
 from plurnk.engine.turn import Job, Workshop, run_turn
 from plurnk.engine.waiting import Bell, Wait, has_settled, is_over
 from plurnk.errors import Malformed, NotFound, OutOfRoom, Unsupported, UpstreamFailed
-from plurnk.store import conclusions, loops, sessions, turns
+from plurnk.store import conclusions, log, loops, sessions, turns
 from plurnk.store.database import StoreFailed, Tx
 from plurnk.store.loops import Loop
 from plurnk.wire.params import LoopFlags
@@ -133,6 +133,7 @@ class Driver:
 
     def _end(self, loop_id: int, ending: Ending, tx: Tx) -> None:
         turns.close_open(tx, loop_id, ending.status, ending.reason)
+        log.abandon_of_loop(tx, loop_id)
         with suppress(NotFound):  # its session was deleted meanwhile
             if loops.end(tx, loop_id, ending.status, ending.reason) and ending == DONE:
                 conclusions.wake_untold(tx, self._run_id, has_provider=self._models.has)
@@ -147,7 +148,7 @@ class Driver:
                 await trio.sleep(RETRY_S)
 
     async def _turns(self, loop: Loop) -> Ending:
-        deadline = trio.current_time() + self._shop.limits.loop_timeout_s
+        deadline = own_deadline = trio.current_time() + self._shop.limits.loop_timeout_s
         provider = await self._models.provider(loop.alias)
         session = await self._shop.store.read(lambda db: sessions.get(db, loop.session_id))
         flags = msgspec.json.decode(loop.flags, type=LoopFlags)
@@ -161,6 +162,7 @@ class Driver:
                 return TIMEOUT
             ended = await run_turn(self._shop, job)
             done += 1
+            deadline = own_deadline + asker.patience.waited_s
             if ended.status in _BY_TURN_STATUS:
                 return _BY_TURN_STATUS[ended.status]
             if done < loop.max_turns:

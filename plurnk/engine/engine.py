@@ -158,10 +158,12 @@ class Engine:
         loop = await self.store.read(lambda db: loops.live(db, run_id))
         if loop is None:
             return Cancelled(None, tuple(dropped))
+        self.drive(run_id)  # whoever has queued it may not have come to that yet
         driver = self._drivers.get(run_id)
-        if driver is not None:
-            driver.cancel(loop.id, reason)
-            await self.loop_end(loop.id)
+        if driver is None:  # the daemon stops, and the loop stays queued
+            return Cancelled(None, tuple(dropped))
+        driver.cancel(loop.id, reason)
+        await self.loop_end(loop.id)
         return Cancelled(loop.id, tuple(dropped))
 
     async def cancel_runs(self, run_ids: list[int], reason: str) -> None:

@@ -233,8 +233,8 @@ class PacketMaker:
 
 
 def _command(row: LogEntry) -> str | None:
-    """The first line of what a model or client had an EXEC run, cut to a length that a log can bear."""
-    body = row.tx.get("body")
+    """The first line of what an EXEC ran, or was to run, cut to a length that a log can bear."""
+    body = row.rx.get("command") or row.tx.get("body")
     if row.op != "EXEC" or row.origin == "system" or not isinstance(body, str) or not body.strip():
         return None
     first, *rest = body.strip().splitlines()

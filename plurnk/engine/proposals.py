@@ -11,12 +11,12 @@ from typing import Final, Literal, TypeAlias
 import msgspec
 import trio
 
-from plurnk.errors import NotFound, PlurnkError
+from plurnk.errors import NotFound, OutOfRoom, PlurnkError
 from plurnk.language.ast import Statement, op_name
 from plurnk.plugins.api import Accepted, CommandGrant, Proposal
 from plurnk.rules.proposals import TABLE, Event
 from plurnk.store import log
-from plurnk.store.database import Store, Tx
+from plurnk.store.database import Store, StoreFailed, Tx
 from plurnk.store.log import TurnRef
 from plurnk.wire.notifications import LogEntry, LoopProposal, Origin, ProposalTarget
 from plurnk.wire.params import LoopFlags
@@ -25,6 +25,7 @@ from plurnk.wire.results import OpResult
 logger = logging.getLogger(__name__)
 
 ABANDON_LIMIT_S: float = 5.0
+RETRY_S: float = 0.5
 
 Decision: TypeAlias = Literal["accept", "reject", "cancel"]
 Also: TypeAlias = Callable[[Tx, LogEntry], None]
@@ -38,9 +39,16 @@ _EVENTS: Final[Mapping[Decision, Event]] = {
 _WORDS: Final[Mapping[Event, str]] = {
     Event.REJECTED: "it was rejected",
     Event.CANCELLED: "it was cancelled",
-    Event.ABANDONED: "its loop was cancelled",
+    Event.ABANDONED: log.ABANDONED,
     Event.EXPIRED: "nobody answered in time",
 }
+
+
+@dataclass(slots=True)
+class Patience:
+    """How long somebody has waited for verdicts in all: that counts as no time of a loop's (SPEC 5.3)."""
+
+    waited_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +59,7 @@ class Asked:
     statement: Statement
     origin: Origin
     flags: LoopFlags
+    patience: Patience
     proposal: Proposal
     also: Also | None
 
@@ -84,13 +93,14 @@ class Pending:
 
 @dataclass(slots=True, eq=False)
 class _Waiting:
-    """An open proposal. Its waiter is the task that does the operation."""
+    """An open proposal. Its waiter is the task that does the operation; ``is_over``: it waits no more."""
 
     asked: Asked
     pending: Pending | None = None
     verdict: Verdict | None = None
     decided: trio.Event = field(default_factory=trio.Event)
     answer: LogEntry | None = None
+    is_over: bool = False
     answered: trio.Event = field(default_factory=trio.Event)
 
     def decide(self, verdict: Verdict) -> bool:
@@ -121,18 +131,16 @@ class Proposals:
         """
         waiting = _Waiting(asked)
         try:
-            row_id = await self._store.write(partial(self._begin, waiting))
+            row_id = await self._propose(waiting)
             verdict = await self._verdict(waiting)
             waiting.answer = await self._carry_out(asked, verdict, row_id)
             return waiting.answer
         finally:
-            if waiting.pending is not None:
-                row_id = waiting.pending.told.log_entry_id
-                # Shield: a proposal that nobody waits for any more must not look open (SPEC 5.3).
-                with trio.move_on_after(ABANDON_LIMIT_S, shield=True):
-                    await self._see_answered(waiting, row_id)
-                self._open.pop(row_id, None)
-                waiting.answered.set()
+            # Shield: a proposal that nobody waits for any more must not look open (SPEC 5.3).
+            with trio.move_on_after(ABANDON_LIMIT_S, shield=True):
+                await self._see_answered(waiting)
+            self._forget(waiting)
+            waiting.answered.set()
 
     async def resolve(
         self,
@@ -172,11 +180,25 @@ class Proposals:
 
     def abandon(self, run_ids: Collection[int]) -> None:
         """End those of these runs, as their session goes."""
-        for waiting in self._open.values():
+        for waiting in list(self._open.values()):  # at once: the writer's thread may be putting another one there
             if waiting.asked.turn.run_id in run_ids:
                 waiting.decide(Verdict(event=Event.ABANDONED))
 
     # -- the steps of one
+
+    async def _propose(self, waiting: _Waiting) -> int:
+        try:
+            return await self._store.write(partial(self._begin, waiting))
+        except Exception:
+            self._forget(waiting)  # nothing was written, and the id that the row was to have is free again
+            raise
+
+    def _forget(self, waiting: _Waiting) -> None:
+        waiting.is_over = True
+        if waiting.pending is not None:
+            row_id = waiting.pending.told.log_entry_id
+            if self._open.get(row_id) is waiting:
+                del self._open[row_id]
 
     def _begin(self, waiting: _Waiting, tx: Tx) -> int:
         """Write the row and announce the proposal.
@@ -185,6 +207,8 @@ class Proposals:
         is told of it, which is after the commit, finds the waiter there.
         """
         asked, turn = waiting.asked, waiting.asked.turn
+        if waiting.is_over:
+            raise NotFound("nobody waits for the answer any more")
         row = log.add(tx, turn, asked.statement, origin=asked.origin, result=OpResult(status=202))
         told = LoopProposal(
             log_entry_id=row.id,
@@ -207,8 +231,10 @@ class Proposals:
 
     async def _verdict(self, waiting: _Waiting) -> Verdict:
         if waiting.verdict is None:
+            begun = trio.current_time()
             with trio.move_on_after(self._timeout_s):
                 await waiting.decided.wait()
+            waiting.asked.patience.waited_s += trio.current_time() - begun
             waiting.decide(Verdict(event=Event.EXPIRED))
         assert waiting.verdict is not None
         return waiting.verdict
@@ -235,13 +261,16 @@ class Proposals:
         answer = result or OpResult(status=status or 500, error=_WORDS[verdict.event])
         return await self._store.write(lambda tx: _answer(tx, row_id, verdict, answer, asked.also))
 
-    async def _see_answered(self, waiting: _Waiting, row_id: int) -> None:
-        """See that the row has an answer, whatever ended the wait."""
-        if waiting.answer is None:
+    async def _see_answered(self, waiting: _Waiting) -> None:
+        """See that the row, if it was written, has an answer, whatever ended the wait."""
+        while waiting.answer is None and not waiting.is_over:
             try:
-                waiting.answer = await self._store.write(lambda tx: _abandon(tx, row_id))
-            except PlurnkError as error:
-                logger.error("the proposal at log row %d has no answer: %s", row_id, error.detail)  # noqa: TRY400 – its message says all
+                waiting.answer = await self._store.write(partial(_abandon, waiting))
+            except (OutOfRoom, StoreFailed) as error:
+                logger.error("a proposal has no answer: %s; trying again", error.detail)  # noqa: TRY400 – its message says all
+                await trio.sleep(RETRY_S)
+            else:
+                break
 
 
 def _answer(tx: Tx, row_id: int, verdict: Verdict, result: OpResult, also: Also | None) -> LogEntry:
@@ -254,11 +283,16 @@ def _answer(tx: Tx, row_id: int, verdict: Verdict, result: OpResult, also: Also 
     return row
 
 
-def _abandon(tx: Tx, row_id: int) -> LogEntry | None:
-    """Answer 499 if there is no answer; the row as it is then, None when it is gone."""
-    move = TABLE["proposed"][Event.ABANDONED]
-    result = OpResult(status=move.status or 499, error=_WORDS[Event.ABANDONED])
-    return log.answer(tx, row_id, result, state=move.state, outcome=move.outcome) or log.get(tx.db, row_id)
+def _abandon(waiting: _Waiting, tx: Tx) -> LogEntry | None:
+    """Answer 499 if there is no answer; the row as it is then, None when it is gone or was never written.
+
+    Only here, after the unit that was to write the row, it is known whether that was done: whoever proposed may have
+    been cancelled while the unit waited for its turn.
+    """
+    if waiting.pending is None:
+        return None
+    row_id = waiting.pending.told.log_entry_id
+    return log.abandon(tx, row_id) or log.get(tx.db, row_id)
 
 
 def _refusal(error: Exception) -> OpResult:

@@ -1,21 +1,25 @@
 """No model: the same short, honest tour of the language for any prompt (SPEC 3.8).
 
-It keeps nothing between turns: which of its three turns it is in stands in the request.
+It keeps nothing between turns: which of its three turns it is in, and what became of the command that it proposed in
+the second, stand in the request.
 """
 
 from __future__ import annotations
 
+import itertools
 import re
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing, asynccontextmanager
-from typing import Final
+from typing import Any, Final
 
+import msgspec
 import trio
 
 from plurnk.content.tokens import estimate_tokens
-from plurnk.language import Edit, Find, LineMarker, Read, Send, SendBody, Statement, UrlTarget, render
+from plurnk.language import Edit, Exec, Find, LineMarker, Read, Send, SendBody, Statement, UrlTarget, render
 from plurnk.plugins.api import CONTRACT_VERSION, Completion, Delta, GenerateRequest, ProviderSettings, Usage
 from plurnk.rules.packet import BUDGET_HEADING, PROMPT_HEADING, REQUIREMENTS_HEADING
+from plurnk.rules.proposals import DEFAULT_OUTCOMES
 
 CHUNK_CHARS: Final = 24
 """Small enough that one sees the text stream in."""
@@ -23,12 +27,18 @@ CHUNK_CHARS: Final = 24
 QUOTE_CHARS: Final = 500
 
 _TURN: Final = re.compile(rf"(?:\A|\n){REQUIREMENTS_HEADING}\nTurn (\d+)/\d+\Z")
+_NUMBER: Final = re.compile(r"\A\d+:\t")
+
+COMMAND: Final = 'echo "$(ls | wc -l) files and folders in $PWD"'
+"""Whoever is asked about it sees at once that it changes nothing."""
 
 ANSWER: Final = """\
 This is plurnk's built-in demo. No model is configured, so nobody has thought about your prompt.
 
 Still, everything you saw was real: statements were parsed as they streamed in, notes were written,
 found and read back, and all of it is in the database and there after a restart.
+
+{command}
 
 To have a model answer, name one and choose it, in the environment or in a file .env:
 
@@ -85,17 +95,53 @@ def _turn(request: GenerateRequest) -> str:
             )
         case 2:
             return _written(
-                "What was noted can be found by its tag and read back.",
+                "What was noted can be found by its tag and read back. A command is proposed, and a person decides.",
                 Find(target=_url("known", "demo/"), signal=("demo",)),
                 Read(target=_url("known", path)),
-                _send(102, "The note is there."),
+                Exec(body=COMMAND),
+                _send(102, "The note is there. What becomes of the command is seen next."),
             )
         case _:
             return _written(
                 "A line is added to the note, and the loop ends.",
                 Edit(target=_url("known", path), line_marker=LineMarker(first=-1), body="Answered by the demo."),
-                _send(200, ANSWER),
+                _send(200, ANSWER.format(command=_what_became(request))),
             )
+
+
+def _what_became(request: GenerateRequest) -> str:
+    """Tell what became of the command, as the packet's log and index have it."""
+    lines = [line for message in request.messages[:-1] for line in message.content.split("\n")]
+    rows = [_meta(line) for line in lines if line.startswith("* {")]
+    own = [row for row in rows if row.get("op") == "EXEC" and row.get("origin") == "model"]
+    if not own:
+        return "No command was proposed."
+    address, error, outcome = (str(own[-1].get(name, "")) for name in ("entry", "error", "outcome"))
+    if not address:
+        return f"A command was proposed and not run ({error if outcome in {'', *DEFAULT_OUTCOMES} else outcome})."
+    ends = [row for row in rows if row.get("origin") == "system" and row.get("target") == address]
+    if not ends:
+        return f"The command that was proposed was started and goes on: {address}. plurnk ps shows it."
+    how = f"ended badly ({ends[-1]['error']})" if "error" in ends[-1] else "was run"
+    wrote = _preview(lines, address)
+    if not wrote:
+        return f"The command that was proposed {how}, {address}, and wrote nothing."
+    return "\n".join([f"The command that was proposed {how}, {address}, and wrote:", "", *wrote])
+
+
+def _meta(line: str) -> dict[str, Any]:
+    """The JSON of an entry's or a row's line; of one that looks alike, nothing."""
+    try:
+        return msgspec.json.decode(line[2:], type=dict[str, Any])
+    except msgspec.DecodeError:
+        return {}
+
+
+def _preview(lines: Sequence[str], address: str) -> list[str]:
+    """What the index shows of that address, indented and without its line numbers."""
+    shown = itertools.dropwhile(lambda line: line != f"<<{address}:", lines)
+    inside = itertools.takewhile(lambda line: line != f":{address}", itertools.islice(shown, 1, None))
+    return [f"  {_NUMBER.sub('', line)}" for line in inside]
 
 
 def _prompt(user: str) -> str:

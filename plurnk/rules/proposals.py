@@ -46,3 +46,6 @@ TABLE: Final[Mapping[State, Mapping[Event, Move]]] = MappingProxyType(
         "cancelled": {},
     }
 )
+
+DEFAULT_OUTCOMES: Final = frozenset(move.outcome for move in TABLE["proposed"].values() if move.outcome is not None)
+"""What an outcome is where nobody has said more."""

@@ -116,8 +116,9 @@ def action_failure(row: LogEntry) -> ActionFailure:
     """A row that ended with 400 or more, with the error that it gave."""
     coordinate = f"{row.loop_seq}/{row.turn_seq}/{row.sequence}"
     target = None if row.pathname is None else row.pathname if row.scheme is None else f"{row.scheme}://{row.pathname}"
+    what = row.op if target is None else f"{row.op} {target}"
     return ActionFailure(
-        message=f"{row.op} {target or ''}: {row.rx.get('error', row.outcome or row.status_rx)}",
+        message=f"{what}: {row.rx.get('error', row.outcome or row.status_rx)}",
         coordinate=coordinate,
         op=row.op,
         status=row.status_rx,

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import partial
 
+import trio
+
 from plurnk.content import diffs, mimetypes, parts
 from plurnk.content.globs import has_glob
 from plurnk.content.matching.subject import Subject
@@ -16,7 +18,7 @@ from plurnk.content.tokens import estimate_tokens
 from plurnk.errors import Conflict, Denied, Malformed, NotFound, Unsupported, UnsupportedType
 from plurnk.language.ast import Edit, Find, Hide, Matcher, OpName, Read, Send, Show, Target, UrlTarget
 from plurnk.language.targets import entry_address, entry_pathname
-from plurnk.plugins.api import Call, ChannelContent, EntryContent, Handler, Manifest, Unit
+from plurnk.plugins.api import Call, ChannelContent, EntryContent, Handler, Manifest, Streams, Unit
 from plurnk.schemes import reading, selection
 from plurnk.schemes.matching import having, match_limit, rows
 from plurnk.schemes.selection import Wanted
@@ -156,10 +158,7 @@ class EntryScheme:
             chosen: Sequence[Entry] = [await call.store.read(lambda db: self._entry(db, call.turn, wanted.scope))]
         else:
             chosen = selection.page(await self._select(call, wanted, statement.target), statement.line_marker)
-        cancelled = 0
-        if statement.signal == CANCEL:
-            for entry in chosen:
-                cancelled += await call.streams.cancel(entry.id, reason="HIDE[499]")
+        cancelled = await _cancel_all(call.streams, chosen) if statement.signal == CANCEL else False
 
         def unit(tx: Tx) -> OpResult:
             # The one may be gone since it was read, and that is a 404; of many, those that are gone have no channels.
@@ -320,6 +319,19 @@ class EntryScheme:
         entries.touch(tx, entry.id)
         tokens = estimate_tokens(data.decode("utf-8", "replace"))
         return channels.replace(tx.db, channel, data, mimetype=mimetype, tokens=tokens)
+
+
+async def _cancel_all(live: Streams, chosen: Sequence[Entry]) -> bool:
+    """Cancel the streams of these entries, all at the same time; False: none is live."""
+    answers: list[bool] = []
+
+    async def cancel(entry: Entry) -> None:
+        answers.append(await live.cancel(entry.id, reason="HIDE[499]"))
+
+    async with trio.open_nursery() as cancels:
+        for entry in chosen:
+            cancels.start_soon(cancel, entry)
+    return any(answers)
 
 
 def _subject(db: Snapshot, entry: Entry, name: str, matcher: Matcher) -> Subject | None:

@@ -71,7 +71,7 @@ class ExecScheme(EntryScheme):
             project_root=call.project_root,
         )
         ready = await call.commands.prepare(order)
-        return Proposal(body=order.command, attrs=ready.attrs, apply=partial(self._start, call, order.runtime, ready))
+        return Proposal(body=order.command, attrs=ready.attrs, apply=partial(self._start, call, order, ready))
 
     async def _command(self, call: Call, statement: Exec) -> str:
         """The command's text: the body, or the content of the entry that is its target."""
@@ -94,7 +94,7 @@ class ExecScheme(EntryScheme):
 
         return await call.store.read(text)
 
-    async def _start(self, call: Call, runtime: str, ready: ReadyCommand, accepted: Accepted) -> None:
+    async def _start(self, call: Call, order: CommandOrder, ready: ReadyCommand, accepted: Accepted) -> None:
         command = accepted.body
         if not command.strip():
             raise Malformed("a command cannot be empty")
@@ -102,11 +102,18 @@ class ExecScheme(EntryScheme):
 
         def opened(tx: Tx, entry_id: int, subscription_id: int) -> None:
             address = entries.address(tx.db, entry_id)
-            accepted.record(tx, OpResult(status=102, entry_id=entry_id, entry=address, subscription_id=subscription_id))
+            result = OpResult(
+                status=102,
+                entry_id=entry_id,
+                entry=address,
+                subscription_id=subscription_id,
+                command=command if command != order.command else None,
+            )
+            accepted.record(tx, result)
 
         await call.streams.open(
             turn,
-            partial(self._make_entry, turn, runtime, command, ready),
+            partial(self._make_entry, turn, order.runtime, command, ready),
             scheme=self._name,
             handle=command.strip().splitlines()[0][:HANDLE_CHARS],
             channels=STREAMS,

@@ -24,6 +24,8 @@ from plurnk.server.websocket import Vanished
 
 _TABLES: Final = (Path("/proc/net/tcp"), Path("/proc/net/tcp6"))
 
+_ESTABLISHED: Final = "01"
+
 Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
 End: TypeAlias = tuple[Address, int]
 """One end of a TCP link: address and port."""
@@ -59,13 +61,16 @@ async def identify(stream: trio.abc.Stream, *, may_be_command: bool = False) -> 
             pid, uid, _gid = struct.unpack("3i", credentials)
             return Caller(uid=uid, own=None, is_command=_is_descendant(pid))
         own, peer = _end(link.getsockname()), _end(link.getpeername())
-        owner = await trio.to_thread.run_sync(_owner, peer, own) if own[0].is_loopback else None
+        is_loopback = own[0].is_loopback
+        # Who comes from another machine is none of our commands, and has no row here.
+        may_be_command = may_be_command and (is_loopback or await trio.to_thread.run_sync(_is_here, peer, own))
+        owner = await trio.to_thread.run_sync(_owner, peer, own) if is_loopback or may_be_command else None
         is_command = may_be_command and not await trio.to_thread.run_sync(_is_held_elsewhere, owner)
         # Had the peer reset the link meanwhile, its port and the row could have become another's.
         link.getpeername()
     except OSError as error:
         raise Vanished from error
-    return Caller(uid=owner.uid if owner else None, own=own[0], is_command=is_command)
+    return Caller(uid=owner.uid if owner and is_loopback else None, own=own[0], is_command=is_command)
 
 
 def _socket_of(stream: trio.abc.Stream) -> trio.socket.SocketType:
@@ -109,14 +114,24 @@ def _owner(peer: End, own: End) -> Owner | None:
     return None
 
 
+def _is_here(peer: End, own: End) -> bool:
+    """Tell whether the other end is a socket of this machine, in whatever state. Blocking, as ``_owner``."""
+    for table in _TABLES * 2:
+        with suppress(FileNotFoundError):
+            text = table.read_text("ascii")
+            if any(ends in text for ends in _ends(peer, own)):
+                return True
+    return False
+
+
 def owner_in(table: str, peer: End, own: End) -> Owner | None:
     """Return what is said in the row of the socket at ``peer`` that is linked to ``own``.
 
     Only an established link with an inode counts. A socket that its process has closed is shown as root's,
     and who sends a request and closes at once would pass for root.
     """
-    for row in _rows(peer, own):
-        _, found, rest = table.partition(row)
+    for ends in _ends(peer, own):
+        _, found, rest = table.partition(f"{ends}{_ESTABLISHED} ")
         if found:
             _queues, _timer, _retransmits, uid, _timeout, inode = rest.split(maxsplit=6)[:6]
             return None if inode == "0" else Owner(int(uid), int(inode))
@@ -157,11 +172,11 @@ def _is_descendant(pid: int) -> bool:
     return False
 
 
-def _rows(peer: End, own: End) -> Iterator[str]:
-    """Yield the ways in which the row may read from its local address to its state, which is 01 (established)."""
-    yield f" {_hex(peer)} {_hex(own)} 01 "
+def _ends(peer: End, own: End) -> Iterator[str]:
+    """Yield the ways in which the row may read from its local address to its state."""
+    yield f" {_hex(peer)} {_hex(own)} "
     if peer[0].version == 4 and own[0].version == 4:
-        yield f" {_hex(_in_ipv6(peer))} {_hex(_in_ipv6(own))} 01 "
+        yield f" {_hex(_in_ipv6(peer))} {_hex(_in_ipv6(own))} "
 
 
 def _in_ipv6(end: End) -> End:

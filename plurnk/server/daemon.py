@@ -1,6 +1,6 @@
 """The daemon: everything it has, in the order in which it must die (SPEC 6.1, 7.2).
 
-    store ⊃ workers ⊃ streams ⊃ commands ⊃ models ⊃ runs ⊃ peers ⊃ listeners
+    store ⊃ workers ⊃ commands ⊃ streams ⊃ models ⊃ runs ⊃ peers ⊃ listeners
 
 What others need dies last. Each is an ``async with``; leaving the innermost begins the end.
 """
@@ -46,6 +46,7 @@ from plurnk.server.methods import Methods, only_leaf
 from plurnk.server.outbox import Outbox
 from plurnk.server.peer import Peer
 from plurnk.server.websocket import CloseCode
+from plurnk.store import sessions
 from plurnk.store.clock import utc_now
 from plurnk.store.database import Durability, open_store
 from plurnk.streams.commands import Commands, CommandSettings, open_commands
@@ -143,8 +144,12 @@ async def run(settings: Settings, *, ready: Callable[[str], object], stop: trio.
             events_keep=settings.events_keep,
         ) as store,
         open_workers() as workers,
+        open_commands(
+            _command_settings(settings),
+            executors,
+            existing=lambda ids: store.read(lambda db: sessions.existing(db, ids)),
+        ) as commands,
         open_streams(store, tell=bus.tell, has_provider=partial(has_alias, settings.env)) as streams,
-        open_commands(_command_settings(settings), executors) as commands,
         open_models(settings.env, providers) as models,
         open_engine(
             store,

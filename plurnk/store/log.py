@@ -10,10 +10,14 @@ import msgspec
 
 from plurnk.content.tokens import estimate_tokens
 from plurnk.language.ast import LineMarker, LocalTarget, Statement, Target, UrlTarget, op_name
+from plurnk.rules.proposals import TABLE, Event
 from plurnk.store.database import Tx
 from plurnk.store.query import integer, query
 from plurnk.wire.notifications import LogEntry, LogEntryAdded, LogEntryUpdated, Origin
 from plurnk.wire.results import OpResult
+
+ABANDONED = "its loop was cancelled"
+"""What is said of a proposal that was never decided."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,9 +140,25 @@ def answer(tx: Tx, row_id: int, result: OpResult, *, state: str, outcome: str | 
     return entry
 
 
-def proposed(db: apsw.Connection) -> list[int]:
-    """The rows that wait for their answer."""
-    return [int(i) for (i,) in query(db, "SELECT id FROM log_entries WHERE state = 'proposed' ORDER BY id")]
+def abandon(tx: Tx, row_id: int) -> LogEntry | None:
+    """Answer a proposed row for which nobody waits any more; None as ``answer``."""
+    move = TABLE["proposed"][Event.ABANDONED]
+    result = OpResult(status=move.status or 499, error=ABANDONED)
+    return answer(tx, row_id, result, state=move.state, outcome=move.outcome)
+
+
+def abandon_of_loop(tx: Tx, loop_id: int) -> None:
+    """Answer what a loop that ends has left open: the disk may have been full when it was time for that."""
+    rows = query(tx.db, "SELECT id FROM log_entries WHERE loop_id = ? AND state = 'proposed' ORDER BY id", (loop_id,))
+    for (row_id,) in rows:
+        abandon(tx, row_id)
+
+
+def abandon_all(tx: Tx) -> None:
+    """Answer whatever is proposed: for a start, when nobody can be waiting for it."""
+    rows = query(tx.db, "SELECT id FROM log_entries WHERE state = 'proposed' ORDER BY id")
+    for (row_id,) in rows:
+        abandon(tx, row_id)
 
 
 _JSON_COLUMNS = frozenset({"params", "line_marker", "tx", "rx"})
@@ -178,10 +198,6 @@ def of_run(db: apsw.Connection, run_id: int, *, after_id: int = 0) -> list[tuple
 def version(db: apsw.Connection, run_id: int) -> int:
     """Goes up whenever a row of the run that was there before looks different: hidden, shown, answered anew."""
     return integer(db, "SELECT log_version FROM runs WHERE id = ?", (run_id,))
-
-
-def of_turn(db: apsw.Connection, turn_id: int) -> list[LogEntry]:
-    return [_row(row) for row in query(db, f"{_SELECT} WHERE turn_id = ? ORDER BY sequence", (turn_id,))]
 
 
 def coordinates(db: apsw.Connection, run_id: int) -> list[tuple[int, str]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -56,6 +57,11 @@ def get(db: apsw.Connection, session_id: int) -> Session:
     if not rows:
         raise NotFound(f"no session {session_id}")
     return _session(rows[0])
+
+
+def existing(db: apsw.Connection, ids: Collection[int]) -> set[int]:
+    """Those of ``ids`` that are a session's."""
+    return {int(i) for i in ids if query(db, "SELECT 1 FROM sessions WHERE id = ?", (i,))}
 
 
 def listing(db: apsw.Connection, *, limit: int, before: int | None) -> list[Session]:
@@ -138,9 +144,17 @@ def archive(tx: Tx, session_id: int) -> Session:
     return get(tx.db, session_id)
 
 
-def delete(tx: Tx, session_id: int) -> None:
-    """Remove the session and all that is its own."""
+def delete(tx: Tx, session_id: int) -> bool:
+    """Remove the session and all that is its own. False: it was not, for a loop or a stream of it is live."""
+    of_session = "run_id IN (SELECT id FROM runs WHERE session_id = ?)"
+    for live in (
+        f"SELECT 1 FROM loops WHERE {of_session} AND origin = 'model' AND status IN (100, 102) LIMIT 1",
+        f"SELECT 1 FROM subscriptions WHERE {of_session} AND closed_at IS NULL LIMIT 1",
+    ):
+        if query(tx.db, live, (session_id,)):
+            return False
     tx.db.execute("DELETE FROM sessions WHERE id = ?", (session_id,))
+    return True
 
 
 def create_run(tx: Tx, session_id: int, name: str, *, persona: str | None = None) -> Run:

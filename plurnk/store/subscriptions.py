@@ -73,17 +73,8 @@ def open_of_entry(db: apsw.Connection, entry_id: int) -> list[Subscription]:
     return _subscriptions(db, "WHERE entry_id = ? AND closed_at IS NULL", entry_id)
 
 
-def open_of_session(db: apsw.Connection, session_id: int) -> list[Subscription]:
-    return of_session(db, session_id, include_closed=False)
-
-
 def open_of_run(db: apsw.Connection, run_id: int) -> list[Subscription]:
     return _subscriptions(db, "WHERE run_id = ? AND closed_at IS NULL", run_id)
-
-
-def open_of_loop(db: apsw.Connection, loop_id: int) -> list[Subscription]:
-    """Those that a turn of the loop opened and that are open."""
-    return _subscriptions(db, "WHERE loop_id = ? AND closed_at IS NULL", loop_id)
 
 
 def open_of_turn(db: apsw.Connection, turn_id: int) -> list[Subscription]:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import logging
 import os
 import shutil
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import trio
 
@@ -22,6 +22,8 @@ from plurnk.streams.process import Terms, run_process
 from sandbox.environment import allowed
 from sandbox.host import Host
 from sandbox.leftovers import open_keeper, sweep
+from sandbox.links import leads_through, real
+from sandbox.paths import contains
 from sandbox.policy import Command, Policy, Profile
 from sandbox.probe import probe
 from sandbox.process import NotEnforced, NotStarted
@@ -36,6 +38,9 @@ HOW_TO_ACCEPT: Final = "PLURNK_SANDBOX_ACCEPT={names}"
 
 _QUIET: Final = {"GIT_TERMINAL_PROMPT": "0", "CI": "1", "PAGER": "cat", "GIT_PAGER": "cat"}
 """So that few commands ask anything: nobody may be there to answer."""
+
+
+Existing: TypeAlias = Callable[[Collection[int]], Awaitable[Collection[int]]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,12 +96,20 @@ class Commands:
         self._probed = trio.Event()
         self._sharing = Sharing()
 
-    async def probe(self) -> None:
+    async def begin(self, existing: Existing) -> None:
         """Look what this machine can enforce, for which commands wait; then remove what a dead daemon has left."""
+        found = await trio.to_thread.run_sync(self._private_directories)
         self._host = await probe()
         self._probed.set()
         for name in await trio.to_thread.run_sync(sweep, self._host.maker):
             logger.warning("a command of a daemon that was killed was still there: %s", name)
+        for session_id in set(found) - set(await existing(found)):
+            await self.forget(session_id)
+
+    def _private_directories(self) -> list[int]:
+        """The sessions that have some."""
+        top = self._settings.state_dir / "sessions"
+        return [int(path.name) for path in top.iterdir() if path.name.isdigit()] if top.is_dir() else []
 
     @property
     def shares_network(self) -> bool:
@@ -169,14 +182,14 @@ class Commands:
         """
         session = self._session(order.session_id)
         own = order.project_root or str(session / "work")
-        root = os.path.realpath(own)
+        root = real(own)
         asked = order.cwd if order.cwd is not None else "."
         cwd = _inside(root, asked)
         if cwd != root and not os.path.isdir(cwd):  # noqa: PTH112 – pathlib raises for a name that is too long
             raise NotFound(f"there is no directory {asked} in the project")
         if order.project_root is not None and not Path(root).is_dir():
             raise NotFound(f"the project's root, {root}, is not there")
-        tmp = os.path.realpath(session / "tmp")
+        tmp = real(str(session / "tmp"))
         return Place(root=root, cwd=cwd, tmp=tmp, is_private=order.project_root is None)
 
     def _session(self, session_id: int) -> Path:
@@ -199,10 +212,10 @@ def _inside(root: str, asked: str) -> str:
     """
     if "\0" in asked:
         raise NotFound("a name of a directory has no NUL in it")
-    for path in (os.path.normpath(os.path.join(root, asked)), os.path.realpath(os.path.join(root, asked))):  # noqa: PTH118 – pathlib does not normalize
+    for path in (os.path.normpath(os.path.join(root, asked)), real(os.path.join(root, asked))):  # noqa: PTH118 – pathlib does not normalize
         if os.path.isabs(asked) or os.path.commonpath([root, path]) != root:  # noqa: PTH117 – as above
             raise Denied(f"a command runs in the project's root or in a directory of it; {asked} is neither")
-    return os.path.realpath(os.path.join(root, asked))  # noqa: PTH118 – as above
+    return real(os.path.join(root, asked))  # noqa: PTH118 – as above
 
 
 def _remove(directory: Path) -> None:
@@ -298,7 +311,12 @@ class Ready:
         for granted in grant.writable:
             if not os.path.isdir(granted):  # noqa: PTH112 – as above
                 raise NotStarted(f"the granted directory {granted} is not there")
-        return tuple(os.path.realpath(path) for path in grant.writable)
+            # A command can have made the link: what was granted would be what the model chose.
+            if leads_through(granted, partial(contains, self.place.root)):
+                raise NotStarted(
+                    f"the granted directory {granted} is reached by a link in the project; name where it is"
+                )
+        return tuple(map(real, grant.writable))
 
     def _policy(self, grant: CommandGrant, writable: tuple[str, ...]) -> Policy:
         return Policy(
@@ -323,8 +341,13 @@ class Ready:
 
 
 @asynccontextmanager
-async def open_commands(settings: CommandSettings, executors: Mapping[str, Executor]) -> AsyncIterator[Commands]:
-    """Commands for the length of the block. The machine is looked at meanwhile; only commands wait for that."""
+async def open_commands(
+    settings: CommandSettings, executors: Mapping[str, Executor], *, existing: Existing
+) -> AsyncIterator[Commands]:
+    """Commands for the length of the block. The machine is looked at meanwhile; only commands wait for that.
+
+    ``existing`` tells which of these sessions there are; the directories of others are removed.
+    """
     commands = Commands(settings, executors)
     async with AsyncExitStack() as stack:
         try:
@@ -332,7 +355,7 @@ async def open_commands(settings: CommandSettings, executors: Mapping[str, Execu
         except OSError as error:
             logger.warning("no shell to see that nothing is left should the daemon be killed: %s", error)
         looking = await stack.enter_async_context(trio.open_nursery())
-        looking.start_soon(commands.probe)
+        looking.start_soon(commands.begin, existing)
         try:
             yield commands
         finally:

@@ -79,13 +79,15 @@ class _Live:
 
     def open_row(self, tx: Tx) -> int:
         entry_id = self.entry if isinstance(self.entry, int) else self.entry(tx)
-        self.row = subscriptions.begin(
+        row = subscriptions.begin(
             tx, self.turn, entry_id, scheme=self.scheme, handle=self.handle, channel_names=self.channels
         )
-        self.entry_id, self.target = entry_id, entries.address(tx.db, entry_id)
+        target = entries.address(tx.db, entry_id)
         if self.opened is not None:
-            self.opened(tx, entry_id, self.row.id)
-        return self.row.id
+            self.opened(tx, entry_id, row.id)
+        # Last: of what is undone nothing is known, for its ids are given out again.
+        self.row, self.entry_id, self.target = row, entry_id, target
+        return row.id
 
     def append(self, name: str, data: bytes, tx: Tx) -> tuple[int, StreamEvent]:
         """Append what there is room for; returns how many bytes that were, and what to tell of it."""

@@ -50,10 +50,11 @@ class Terms:
 class _Pump:
     """Moves one pipe into one channel. Its ``run`` may be cancelled and run again: nothing is lost in between."""
 
-    def __init__(self, pipe: FdStream, feed: Feed, channel: str) -> None:
+    def __init__(self, pipe: FdStream, feed: Feed, channel: str, heard: Callable[[], None]) -> None:
         self._pipe = pipe
         self._feed = feed
         self._channel = channel
+        self._heard = heard
         self._is_full = False
         self._ends: deque[bytes] = deque()
         self.ended = trio.Event()
@@ -74,6 +75,7 @@ class _Pump:
             if not data:
                 self.ended.set()
             elif not self._is_full:
+                self._heard()
                 self._remember(data)
                 try:
                     await self._feed.append(self._channel, data)
@@ -99,8 +101,11 @@ async def run_process(process: Process, feed: Feed, terms: Terms) -> Conclusion:
 
     Cancelled: the tree has been ended, and what it wrote meanwhile is in the channels.
     """
-    stdout, stderr = _Pump(process.stdout, feed, "stdout"), _Pump(process.stderr, feed, "stderr")
     stdin = Stdin(process.stdin, feed)
+    stdout, stderr = (
+        _Pump(process.stdout, feed, "stdout", stdin.stir),
+        _Pump(process.stderr, feed, "stderr", stdin.stir),
+    )
     feed.take_from(stdin)
     try:
         async with trio.open_nursery() as around:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import platform
 import stat
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -24,6 +23,8 @@ PIECE_BYTES: Final = 64 * 1024
 """Written at once, and then in the channel: what a pipe usually holds."""
 
 LOOK_EVERY_S: float = 0.5
+LOOK_SELDOM_S: float = 4.0
+"""Between two looks at a command of which nothing is heard: hundreds of such may live, for days."""
 AWAITS_AFTER_S: float = 2.0
 """A process that has been blocked reading for so long waits for input."""
 
@@ -38,6 +39,8 @@ class Stdin:
         self._pipe = pipe
         self._feed = feed
         self._order = trio.Lock()
+        self.stirred = trio.Event()
+        """Something was sent, or heard: the command may soon wait for input, or not any more."""
         self.is_closed = False
         self.sent = 0
         """How many bytes the pipe has taken in all."""
@@ -77,7 +80,11 @@ class Stdin:
         except BrokenPipeError:
             raise Conflict("it reads its stdin no more") from None
         self.sent += wrote
+        self.stir()
         return wrote
+
+    def stir(self) -> None:
+        self.stirred.set()
 
     async def _writable(self) -> None:
         try:
@@ -102,29 +109,36 @@ async def watch(stdin: Stdin, process: Process, feed: Feed) -> None:
     """Have ``feed`` say when a process of the tree waits for input, and when none does any more. Ends with the input.
 
     Only what blocks in read(2) on the pipe is seen. A program that waits in poll(2) may wait for something else.
+    Who asks says so first, as a rule; a command that goes on saying nothing is looked at less and less often.
     """
     pipe = os.fstat(process.stdin.fileno())
     since: dict[tuple[int, str], float] = {}
     sent = stdin.sent
+    pause_s = LOOK_EVERY_S
     while _READ is not None:
         await trio.sleep(LOOK_EVERY_S)
+        with trio.move_on_after(pause_s - LOOK_EVERY_S):
+            await stdin.stirred.wait()
+        is_silent, stdin.stirred = not stdin.stirred.is_set(), trio.Event()
         if stdin.is_closed:
             break
         # On a thread: there may be hundreds of processes, and two files of each to be looked at.
-        reading = await trio.to_thread.run_sync(_blocked_readers, process.pids(), pipe, abandon_on_cancel=True)
+        reading = await trio.to_thread.run_sync(_blocked_readers, process, pipe, abandon_on_cancel=True)
         now = trio.current_time()
         if stdin.sent != sent:
             since, sent = {}, stdin.sent
         since = {reader: since.get(reader, now) for reader in reading}
+        waits = [now - began >= AWAITS_AFTER_S for began in since.values()]
+        pause_s = min(2 * pause_s, LOOK_SELDOM_S) if is_silent and all(waits) else LOOK_EVERY_S
         try:
-            await feed.awaits_input(any(now - began >= AWAITS_AFTER_S for began in since.values()))
+            await feed.awaits_input(any(waits))
         except Conflict:
             break
 
 
-def _blocked_readers(pids: Sequence[int], pipe: os.stat_result) -> list[tuple[int, str]]:
-    """Those of the processes that are blocked in a read of their stdin, which is ``pipe``; each with its call."""
-    return [(pid, call) for pid in pids if (call := _blocked_read(Path(f"/proc/{pid}"), pipe)) is not None]
+def _blocked_readers(process: Process, pipe: os.stat_result) -> list[tuple[int, str]]:
+    """Its processes that are blocked in a read of their stdin, which is ``pipe``; each with its call."""
+    return [(pid, call) for pid in process.pids() if (call := _blocked_read(Path(f"/proc/{pid}"), pipe)) is not None]
 
 
 def _blocked_read(process: Path, pipe: os.stat_result) -> str | None:

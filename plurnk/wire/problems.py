@@ -128,10 +128,6 @@ def invalid_params(detail: str) -> RequestError:
     return RequestError(problem(Kind.INVALID_PARAMS, detail))
 
 
-def session_not_found(session_id: int) -> RequestError:
-    return RequestError(problem(Kind.SESSION_NOT_FOUND, f"no session {session_id}"))
-
-
 def run_not_found(run: int | str) -> RequestError:
     return RequestError(problem(Kind.SESSION_NOT_FOUND, f"no run {run!r} in this session"))
 

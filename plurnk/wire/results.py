@@ -10,7 +10,7 @@ class OpResult(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, re
 
     ``startLine`` is the source's number of the content's first line; ``nextLine`` where to read on
     after a 206; ``results`` are FIND's addresses, one a line; ``entry`` is the address of what EXEC
-    started, ``subscriptionId`` its stream's.
+    started, ``subscriptionId`` its stream's, ``command`` what it runs if that is not what was proposed.
     """
 
     status: int
@@ -27,3 +27,4 @@ class OpResult(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, re
     left_out: int | None = None
     entry: str | None = None
     subscription_id: int | None = None
+    command: str | None = None

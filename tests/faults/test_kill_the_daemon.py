@@ -54,7 +54,7 @@ async def test_killed_fifty_times_at_random_the_daemon_forgets_nothing_that_it_a
                 if number == ROUNDS:
                     await _all_ended(client)
                     break
-                loop = await client.call("loop.run", prompt=f"round {number}", wait=False)
+                loop = await client.call("loop.run", prompt=f"round {number}", flags={"noProposals": True}, wait=False)
                 patience = chance.randrange(1, 14)
                 for _ in range(patience):
                     heard = await client.receive()
@@ -79,7 +79,7 @@ async def test_loops_that_were_cut_off_end_after_the_restart_and_no_turn_looks_u
         async with plain_client(daemon.url) as client:
             created = await client.call("session.create")
             for prompt in ("one", "two", "three"):
-                await client.call("loop.run", prompt=prompt, wait=False, queue=True)
+                await client.call("loop.run", prompt=prompt, flags={"noProposals": True}, wait=False, queue=True)
             await client.hear_until("log/entry")
             daemon.kill()
     with DaemonProcess(environ) as daemon, trio.fail_after(30):

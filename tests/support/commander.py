@@ -15,9 +15,13 @@ from tests.support.daemons import PlainClient, plain_client
 class Commander:
     """``asker`` is free for any request; what it asks to run is accepted by somebody else."""
 
-    def __init__(self, asker: PlainClient, session_id: int) -> None:
+    def __init__(self, asker: PlainClient, session_id: int, judging: trio.CancelScope) -> None:
         self.asker = asker
         self.session_id = session_id
+        self._judging = judging
+
+    def leave_judging_to_the_test(self) -> None:
+        self._judging.cancel(reason="the test decides")
 
     async def exec(self, command: str, runtime: str = "sh", **more: Any) -> dict[str, Any]:
         """The result of an EXEC that was accepted."""
@@ -56,12 +60,14 @@ async def commander(url: str, root: Path | None, *, session_id: int | None = Non
         else:
             await asker.call("session.attach", id=session_id, since=0)
         await judge.call("session.attach", id=session_id)
-        judging.start_soon(_accept_all, judge)
-        yield Commander(asker, session_id)
-        judging.cancel_scope.cancel(reason="nothing more is asked")
+        scope = trio.CancelScope()
+        judging.start_soon(_accept_all, judge, scope)
+        yield Commander(asker, session_id, scope)
+        scope.cancel(reason="nothing more is asked")
 
 
-async def _accept_all(judge: PlainClient) -> None:
-    while True:
-        proposal = await judge.hear_until("loop/proposal")
-        await judge.call("loop.resolve", logEntryId=proposal["logEntryId"], decision="accept")
+async def _accept_all(judge: PlainClient, scope: trio.CancelScope) -> None:
+    with scope:
+        while True:
+            proposal = await judge.hear_until("loop/proposal")
+            await judge.call("loop.resolve", logEntryId=proposal["logEntryId"], decision="accept")

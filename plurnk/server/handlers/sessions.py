@@ -7,7 +7,7 @@ from pathlib import Path
 
 import trio
 
-from plurnk.errors import Malformed
+from plurnk.errors import Conflict, Malformed
 from plurnk.server.attachment import Client
 from plurnk.server.methods import Handler, Then
 from plurnk.store import events
@@ -16,6 +16,9 @@ from plurnk.store.database import Tx
 from plurnk.store.query import Snapshot
 from plurnk.store.sessions import Run, Session
 from plurnk.wire import answers, params, problems
+
+ATTEMPTS: int = 100
+"""How often a session is emptied before its deletion is given up; once will do where nobody works against it."""
 
 
 async def create(client: Client, asked: params.SessionCreateParams) -> Then:
@@ -152,12 +155,19 @@ async def delete(client: Client, asked: params.SessionIdParams) -> answers.Sessi
     def find(db: Snapshot) -> list[int]:
         return [run.id for run in store.runs(db, store.get(db, asked.id).id)]
 
-    await engine.cancel_runs(await engine.store.read(find), "its session is deleted")
+    def remove(tx: Tx) -> bool:
+        return store.delete(tx, asked.id)
 
-    def remove(tx: Tx) -> None:
-        store.delete(tx, asked.id)
-
-    await engine.store.write(remove)
+    run_ids = await engine.store.read(find)
+    await engine.cancel_runs(run_ids, "its session is deleted")
+    # What another client has begun since then is ended, too: nothing may go on that has no row.
+    for _ in range(ATTEMPTS):
+        if await engine.store.write(remove):
+            break
+        await engine.cancel_runs(run_ids, "its session is deleted")
+    else:
+        raise Conflict("what its clients begin cannot be ended as fast as they begin it")
+    engine.proposals.abandon(run_ids)  # those made since then have no row any more
     await client.state.commands.forget(asked.id)
     return answers.SessionDeleteResult(id=asked.id, deleted=True)
 

@@ -55,20 +55,22 @@ async def cancel(client: Client, asked: params.SubscriptionCancelParams) -> answ
         raise problems.invalid_params(f"id, target: expected exactly one of them; got {given}")
     place, engine = await client.state.place(), client.state.engine
 
-    def find(db: Snapshot) -> Subscription | None:
+    def find(db: Snapshot) -> tuple[Subscription, str] | None:
         if asked.id is not None:
-            return _by_id(db, place.session_id, asked.id)
-        return _by_target(db, place.session_id, asked.target or "")
+            stream = _by_id(db, place.session_id, asked.id)
+        else:
+            stream = _by_target(db, place.session_id, asked.target or "")
+        return None if stream is None else (stream, entries.address(db, stream.entry_id))
 
     found = await engine.store.read(find)
     if found is None:
         named = f"no stream {asked.id}" if asked.target is None else f"no stream of {asked.target}"
         return answers.SubscriptionCancelResult(status=404, error=f"there is {named} in this session")
-    target = await engine.store.read(lambda db: entries.address(db, found.entry_id))
-    if found.closed_at is None:
-        await engine.streams.cancel(found.entry_id, reason="cancelled by a client")
+    stream, target = found
+    if stream.closed_at is None:
+        await engine.streams.cancel_subscription(stream.id, reason="cancelled by a client")
     # Gone: its entry was deleted meanwhile, and the stream with it.
-    ended = await engine.store.read(lambda db: subscriptions.get(db, found.id))
+    ended = await engine.store.read(lambda db: subscriptions.get(db, stream.id))
     return answers.SubscriptionCancelResult(
         status=200, target=target, close_status=subscriptions.CANCELLED if ended is None else ended.close_status
     )

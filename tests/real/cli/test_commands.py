@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import trio
 
 from tests.support.home import END_S, Home, opened_home
 from tests.support.terminals import at_a_terminal
@@ -161,6 +162,25 @@ def test_without_a_terminal_the_model_is_told_why_its_command_was_rejected(tmp_p
         assert (row["status_rx"], row["state"]) == (400, "failed")
         assert row["outcome"].startswith("rejected: nobody can be asked here")
         assert not (home.work / "here").exists()
+
+
+@needs_bubblewrap
+@pytest.mark.spec("3.8-demo-needs-nothing")
+async def test_the_demo_runs_a_command_if_a_person_says_yes(home: Home) -> None:
+    (home.work / "file").touch()
+    wrote = f"\n  1 files and folders in {home.work}\n"
+    async with at_a_terminal(home, "run", "hello") as terminal:
+        await terminal.see("[e]dit: ")
+        await terminal.type("y")
+        code, answer = await terminal.end()
+    assert (code, wrote in answer) == (0, True), answer
+    accepted = await trio.to_thread.run_sync(lambda: home.plurnk("run", "--yolo", "hello"))
+    assert wrote in accepted.stdout
+    async with at_a_terminal(home, "run", "hello") as terminal:
+        await terminal.see("[e]dit: ")
+        await terminal.type("n not here")
+        code, answer = await terminal.end()
+    assert (code, "A command was proposed and not run (rejected: not here)." in answer) == (0, True), answer
 
 
 def path_without(folder: Path, *unwanted: str) -> str:

@@ -95,7 +95,7 @@ async def test_without_a_terminal_a_command_is_rejected_and_it_is_said_how_not(t
         "? 1/2/3 EXEC 202: make all",
         "! rejected, as nobody can be asked: make all",
         "  --yolo accepts every proposal; on a terminal you are asked",
-        "✗ 1/2/3 EXEC 400 it was rejected: make",
+        f"✗ 1/2/3 EXEC 400: make (it was {daemon.decisions[0]['outcome']})",
     ]
 
 
@@ -114,7 +114,7 @@ async def test_yolo_is_the_daemons_business_and_a_pipe_sees_the_lifecycle_alone(
     assert shown(done) == [
         "? 1/2/3 EXEC 202: make all",
         "… 1/2/3 EXEC 102 exec://sh-1: make",
-        "! exec://sh-1 waits for input; SEND[200](exec://sh-1) answers it",
+        "! exec://sh-1 waits for input: plurnk op --session session-1 '<<SEND[200](exec://sh-1):TEXT:SEND'",
         "✗ exec://sh-1 ended with exit code 2 after 0.1 s; 3 bytes on stdout, 0 on stderr",
     ]
 

@@ -36,6 +36,7 @@ def a_good_loop(daemon: LoopDaemon) -> None:
     daemon.says(102, "thinking")
     daemon.row(op="READ", scheme="nope", pathname="x", status_rx=501, rx={"error": "no scheme nope"})
     daemon.publish("telemetry/event", {"loopId": LOOP, "event": {"kind": "strike", "message": "strike 1 of 3"}})
+    daemon.publish("telemetry/event", {"loopId": LOOP, "event": {"kind": "action_failure", "message": "as a row said"}})
     daemon.says(200, "not the last word")
     daemon.says(200, "forty-two\n")
     daemon.ends(200)

@@ -27,6 +27,7 @@ def test_a_first_run_starts_the_daemon_and_a_second_one_finds_it(home: Home) -> 
     first = home.plurnk("run", "hello")
     assert first.returncode == 0, first.stderr
     assert "demo" in first.stdout
+    assert "A command was proposed and not run (" in first.stdout, "nobody could be asked"
     starting, session, model, *rows, end = first.stderr.splitlines()
     assert starting == f"plurnk: starting the daemon; it logs to {home.state}/daemon.log"
     assert session == f"session session-1, on {home.work}; the first one"
@@ -76,6 +77,9 @@ def test_operations_by_hand(home: Home) -> None:
     assert bad.stdout.startswith("404 known://b")
     assert bad.stdout.endswith("200 known://a\nx\n")
     assert bad.stderr == "plurnk: line 1, column 31: expected integer for SEND signal\n"
+    nothing = home.plurnk("op", "ls -l")
+    assert (nothing.returncode, nothing.stdout) == (1, "")
+    assert nothing.stderr.startswith("plurnk: there is no statement, such as <<READ(known://a)::READ; ")
     unclosed = home.plurnk("op", "<<READ(known://a)::READ <<EDIT(known://c):never closed")
     assert (unclosed.returncode, unclosed.stdout) == (1, "200 known://a\nx\n")
     assert unclosed.stderr == "plurnk: line 1, column 54: expected close tag :EDIT; got end of input\n"

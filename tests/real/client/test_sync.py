@@ -14,7 +14,7 @@ from plurnk.client import RequestError, Unreachable
 from plurnk.client.sync import open_client
 from plurnk.wire.answers import LoopRunResult, SessionCreateResult
 from plurnk.wire.notifications import LoopProposal, LoopTerminated, StreamConcluded
-from plurnk.wire.params import LoopRunParams
+from plurnk.wire.params import LoopFlags, LoopRunParams
 from tests.support.home import Home, opened_home
 
 
@@ -29,7 +29,9 @@ def test_a_script_runs_a_loop_and_hears_of_it(home: Home) -> None:
     before = threading.active_count()
     with open_client(home.socket) as client:
         made: SessionCreateResult = client.call("session.create", {"name": "script"})
-        result: LoopRunResult = client.call("loop.run", LoopRunParams(prompt="hello"))
+        result: LoopRunResult = client.call(
+            "loop.run", LoopRunParams(prompt="hello", flags=LoopFlags(no_proposals=True))
+        )
         assert result.final_status == 200
         ends = (heard for heard in client.notifications() if isinstance(heard, LoopTerminated))
         assert next(ends).loop_id == result.loop_id

@@ -85,6 +85,7 @@ async def test_accepted_it_runs_and_the_row_names_its_entry(tmp_path: Path) -> N
     row = here.results[0]
     assert (row.status, row.entry) == (102, "exec://sh-1")
     assert row.subscription_id is not None
+    assert row.command is None, "it is the statement's"
     assert here.commands.ran == [("make it", CommandGrant())]
 
 
@@ -98,7 +99,20 @@ async def test_the_edited_command_is_what_runs_and_what_the_entry_says(tmp_path:
         assert entry is not None
         assert entry.attributes["command"] == "echo no"
     row = next(n.entry for n in here.bench.ear.heard if isinstance(n, LogEntryUpdated))
-    assert (row.outcome, row.tx["body"]) == ("tamed", "rm -rf /")
+    assert (row.outcome, row.tx["body"], row.rx["command"]) == ("tamed", "rm -rf /", "echo no")
+
+
+@pytest.mark.spec("4.2-edited-command-runs", "3.4-log-row-shape")
+async def test_a_model_sees_the_command_that_ran_and_not_its_own(tmp_path: Path) -> None:
+    commands = FakeCommands()
+    say = ["<<EXEC:rm -rf /:EXEC", "<<SEND[200]:done:SEND"]
+    async with engine_with(tmp_path / "p.db", say, commands=commands, limits=Limits(settle_s=0)) as bench:
+        here = Case(bench, commands)
+        submitted = await bench.engine.submit(bench.run.id, Submission(prompt="go"))
+        with trio.fail_after(30):
+            await here.resolve(await here.proposed(), "accept", body="echo no")
+            await bench.engine.loop_end(submitted.loop_id)
+        assert '"command":"echo no","entry":"exec://sh-1","op":"EXEC"' in bench.model.requests[1].messages[0].content
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 import trio
 
+from plurnk.server import callers
 from plurnk.server.access import Gate
 from plurnk.server.callers import identify
 from plurnk.server.listener import Listener, open_tcp, open_unix, serve_listeners, url_of
@@ -156,6 +157,33 @@ async def test_the_kernel_knows_who_calls(family: int, bound: str, callers_famil
             # Nobody is told of a caller that has hung up, least of all that it was root.
             caller.close()
             assert (await identify(accepted)).uid is None
+
+
+def address_besides_the_loopbacks() -> str:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
+        try:
+            asking.connect(("198.51.100.1", 9))  # nothing is sent: the kernel says from where it would be
+        except OSError:
+            pytest.skip("needs: a network, if only to have an address in it")
+        return str(asking.getsockname()[0])
+
+
+@pytest.mark.spec("6.6-commands-refused")
+async def test_while_commands_share_the_network_who_comes_from_another_machine_is_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host = address_besides_the_loopbacks()
+    async with open_tcp(host, 0) as (listener,), trio.open_nursery() as running:
+        connect = f"import socket; socket.create_connection(({host!r}, {port_of(listener)})).recv(1)"
+        running.start_soon(trio.run_process, [sys.executable, "-c", connect])  # as a command: we have started it
+        async with await listener.accept() as accepted:
+            assert (await identify(accepted, may_be_command=True)).is_command
+            assert not (await identify(accepted)).is_command
+            # From elsewhere there is no row of the other end.
+            (tmp_path / "tcp").write_text("  sl  local_address rem_address   st\n")
+            monkeypatch.setattr(callers, "_TABLES", (tmp_path / "tcp", tmp_path / "gone"))
+            found = await identify(accepted, may_be_command=True)
+            assert (found.uid, found.is_local, found.is_command) == (None, False, False)
 
 
 async def test_a_caller_that_resets_is_gone() -> None:

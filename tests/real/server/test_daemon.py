@@ -26,6 +26,9 @@ from tests.support.daemons import (
 )
 from tests.support.openai_server import Answer, open_openai_server
 
+QUIET = {"noProposals": True}
+"""For the demo, whose command nobody here would accept."""
+
 LOG_ENTRY_FIELDS = {
     "id",
     "run_id",
@@ -114,7 +117,7 @@ async def test_everybody_of_a_session_sees_all_in_one_order_and_nobody_else_anyt
         stranger.heard.clear()
         async with plain_client(url) as starter:
             await starter.call("session.attach", id=session)
-            loop = await starter.call("loop.run", prompt="hello", wait=False)
+            loop = await starter.call("loop.run", prompt="hello", flags=QUIET, wait=False)
         # Its client has left; the loop goes on.
         with trio.fail_after(20):
             ended = [await client.hear_until("loop/terminated") for client in (one, two)]
@@ -447,7 +450,7 @@ async def test_many_clients_running_many_loops_each_see_their_own(tmp_path: Path
             async with plain_client(url) as client:
                 await client.call("session.create", name=f"p{number}")
                 for _ in range(3):
-                    done = await client.call("loop.run", prompt=f"I am {number}")
+                    done = await client.call("loop.run", prompt=f"I am {number}", flags=QUIET)
                     assert done["finalStatus"] == 200
                 seqs = [seq for seq, _ in client.durable()]
                 assert seqs == list(range(2, len(seqs) + 2))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
@@ -174,3 +175,55 @@ async def test_cancelling_a_loop_ends_what_it_runs_before_it_is_announced(tmp_pa
         assert ended["finalStatus"] == 499
         kinds = [message["method"] for message in other.heard]
         assert kinds.index("stream/concluded") < kinds.index("loop/terminated")
+
+
+@pytest.mark.spec("4.2-edited-command-runs")
+async def test_what_was_edited_runs_with_what_was_granted(tmp_path: Path) -> None:
+    outside = Path("/var/tmp") / f"granted-{uuid4().hex}"
+    for name in ("granted", "other"):
+        (outside / name).mkdir(parents=True)
+    reach = "python3 -c 'import socket; socket.create_connection((\"127.0.0.1\", {})).close()' && echo reached"
+    try:
+        async with at_work(tmp_path) as (daemon, client), plain_client(daemon.url) as judge:
+            port = int(daemon.url.rpartition(":")[2])
+            command = f"{reach.format(port)}; for d in granted other; do touch {outside}/$d/made; done"
+            client.leave_judging_to_the_test()
+            await judge.call("session.attach", id=client.session_id)
+            results: list[dict[str, Any]] = []
+
+            async def ask() -> None:
+                results.append(await client.exec("echo as proposed"))
+
+            async with trio.open_nursery() as asking:
+                asking.start_soon(ask)
+                proposal = await judge.hear_until("loop/proposal")
+                assert proposal["attrs"]["sandbox"]["network"] is False
+                await judge.call(
+                    "loop.resolve",
+                    logEntryId=proposal["logEntryId"],
+                    decision="accept",
+                    body=command,
+                    grant={"network": True, "writable": [str(outside / "granted")]},
+                )
+            concluded = await client.concluded(results[0]["entry"])
+            channels = await client.channels(results[0]["entry"])
+            assert channels["stdout"]["content"] == "reached\n", channels["stderr"]["content"]
+            assert (concluded["closeStatus"], concluded["exitCode"]) == (500, 1)
+        assert [(outside / name / "made").exists() for name in ("granted", "other")] == [True, False]
+    finally:
+        shutil.rmtree(outside)
+
+
+@pytest.mark.spec("4.4-wake-four-ways", "3.2-graceful-end-keeps-streams")
+async def test_a_command_that_ends_after_its_loop_wakes_the_model(tmp_path: Path) -> None:
+    environ = script(tmp_path, "<<EXEC:read line; exit 7:EXEC <<SEND[200]:begun:SEND", "<<SEND[200]:seen:SEND")
+    async with at_work(tmp_path, PLURNK_SETTLE_MS="0", **environ) as (_daemon, client):
+        first = await client.asker.call("loop.run", prompt="go", flags={"yolo": True})
+        assert first["finalStatus"] == 200
+        assert (await client.asker.call("op.send", status=200, recipient="exec://sh-1", body="x"))["status"] == 200
+        concluded = await client.concluded("exec://sh-1")
+        assert (concluded["exitCode"], concluded["wakeAction"]) == (7, "opened-loop")
+        started = await client.asker.hear_until("loop/started")
+        assert (started["loopId"], started["prompt"]) == (concluded["wakeLoopId"], concluded["summary"])
+        ended = await client.asker.hear_until("loop/terminated")
+        assert (ended["loopId"], ended["finalStatus"]) == (concluded["wakeLoopId"], 200)

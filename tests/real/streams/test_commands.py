@@ -18,6 +18,7 @@ import trio
 from plurnk.errors import Denied, Malformed, NotFound, Unsupported
 from plurnk.executors.runtimes import Interpreter, bash, node, python, sh
 from plurnk.plugins.streaming import CommandGrant, CommandOrder
+from plurnk.store import sessions
 from plurnk.store.subscriptions import Subscription
 from plurnk.streams import commands, stdin
 from plurnk.streams.commands import Commands, CommandSettings, Ready, open_commands
@@ -74,7 +75,11 @@ async def desk(tmp_path: Path, runtimes: Mapping[str, Interpreter] = RUNTIMES, *
     }
     async with (
         basin(tmp_path / "p.db") as at,
-        open_commands(CommandSettings(**{**values, **settings}), runtimes) as opened,
+        open_commands(
+            CommandSettings(**{**values, **settings}),
+            runtimes,
+            existing=lambda ids: at.store.read(lambda db: sessions.existing(db, ids)),
+        ) as opened,
     ):
         yield Desk(at, opened, project, tmp_path / "state")
 
@@ -233,6 +238,20 @@ async def test_a_denial_is_explained_with_the_end_and_the_grant_lifts_it(tmp_pat
         assert row.close_detail == f"it could not be started: the granted directory {tmp_path}/gone is not there"
 
 
+@pytest.mark.spec("4.6-write-outside-denied")
+async def test_a_grant_is_not_led_elsewhere_by_a_link_of_the_model(tmp_path: Path) -> None:
+    (tmp_path / "keys").mkdir()
+    async with desk(tmp_path) as at:
+        assert (await at.run(f"ln -s {tmp_path}/keys out; mkdir real"))[0].close_status == 200
+        grant = CommandGrant(writable=(str(at.project / "out"),))
+        row, _out, _err = await at.run(f"echo x >{tmp_path}/keys/new", grant=grant)
+        assert row.close_status == 500
+        assert "is reached by a link in the project" in (row.close_detail or "")
+        assert list((tmp_path / "keys").iterdir()) == []
+        grant = CommandGrant(writable=(str(at.project / "real"),))
+        assert (await at.run("echo x >real/new", grant=grant))[0].close_status == 200
+
+
 async def test_a_program_that_is_gone_is_a_command_that_could_not_be_started(tmp_path: Path) -> None:
     program = tmp_path / "bin" / "tool"
     program.parent.mkdir()
@@ -320,3 +339,13 @@ async def test_a_cancel_while_a_command_starts_runs_or_ends_leaves_nothing(tmp_p
             assert len(answers) == 2
             assert await at.basin.closes(entry_id) in ([(200, None)], [(499, "enough")])
             assert processes.with_marker(marker) == []
+
+
+async def test_private_directories_of_sessions_that_are_gone_are_removed_at_the_start(tmp_path: Path) -> None:
+    folder = tmp_path / "state" / "sessions"
+    for name in ("1", "77", "not-ours"):
+        (folder / name / "tmp").mkdir(parents=True)
+    async with desk(tmp_path):  # its session is the first one
+        with trio.fail_after(LIMIT_S):
+            await until(lambda: not (folder / "77").exists())
+    assert sorted(path.name for path in folder.iterdir()) == ["1", "not-ours"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -375,10 +376,42 @@ async def test_a_command_that_waits_for_input_is_reported_once_a_wait(
 
 
 @pytest.mark.spec("4.3-awaiting-input")
+async def test_a_silent_command_is_looked_at_seldom_until_it_is_heard(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stdin, "LOOK_EVERY_S", 0.02)
+    monkeypatch.setattr(stdin, "LOOK_SELDOM_S", 3600.0)
+    monkeypatch.setattr(stdin, "AWAITS_AFTER_S", 0.1)
+    looks: list[float] = []
+    blocked = stdin._blocked_readers
+
+    def look(*args: object) -> list[tuple[int, str]]:
+        looks.append(time.monotonic())  # on a thread
+        return blocked(*args)  # type: ignore[arg-type]  # handed on
+
+    monkeypatch.setattr(stdin, "_blocked_readers", look)
+    go = tmp_path / "go"
+    script = f"until test -e {go}; do sleep 0.02; done; echo 'name?'; read answer"
+    async with basin(tmp_path / "p.db") as at:
+        entry_id = await at.command(work("sh", "-c", script))
+        # Each pause is twice the one before.
+        await until(lambda: len(looks) > 1 and looks[-1] - looks[-2] > 0.5)
+        assert len(looks) < 10
+        known = len(looks)
+        go.touch()
+        await until(lambda: [each.awaiting_input for each in at.events("stdin")][-1:] == [True])
+        # The next look would have come after a pause of twice that length; what was heard has brought it on.
+        assert looks[known] - looks[known - 1] < 1.5 * (looks[known - 1] - looks[known - 2])
+        await at.streams.close_input(entry_id)
+        await at.ended(entry_id)
+
+
+@pytest.mark.spec("4.3-awaiting-input")
 async def test_who_reads_something_else_or_is_at_work_does_not_wait_for_input(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(stdin, "LOOK_EVERY_S", 0.02)
+    monkeypatch.setattr(stdin, "LOOK_SELDOM_S", 0.02)
     monkeypatch.setattr(stdin, "AWAITS_AFTER_S", 0.1)
     looks: list[object] = []
     blocked = stdin._blocked_readers

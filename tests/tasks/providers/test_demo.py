@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from plurnk.content.tokens import estimate_tokens
-from plurnk.language import Edit, ErrorItem, Find, Read, Send, Statement, StatementItem, UrlTarget, parse
+from plurnk.language import Edit, ErrorItem, Exec, Find, Read, Send, Statement, StatementItem, UrlTarget, parse
 from plurnk.plugins.api import (
     CONTRACT_VERSION,
     Completion,
@@ -17,22 +17,25 @@ from plurnk.plugins.api import (
     ProviderSettings,
     Usage,
 )
-from plurnk.providers.demo import QUOTE_CHARS, DemoProvider, provider
+from plurnk.providers.demo import COMMAND, QUOTE_CHARS, DemoProvider, provider
+from plurnk.rules.blocks import render_log_row
 from plurnk.rules.packet import build, render_system, render_user
-from plurnk.rules.snapshot import PacketInputs
+from plurnk.rules.snapshot import IndexChannel, IndexEntry, LogRow, PacketInputs
 
 if TYPE_CHECKING:
     import httpx
 
 
-def request(prompt: str, turn: int) -> GenerateRequest:
+def request(
+    prompt: str, turn: int, log: tuple[LogRow, ...] = (), index: tuple[IndexEntry, ...] = ()
+) -> GenerateRequest:
     """What the engine would send."""
     packet = build(
         PacketInputs(
             definition="card",
             persona="persona",
-            index=(),
-            log=(),
+            index=index,
+            log=tuple(render_log_row(row) for row in log),
             prompts=(prompt,),
             errors=(),
             turn_number=turn,
@@ -76,8 +79,10 @@ async def test_the_tour_has_three_turns() -> None:
     assert [(type(statement), address(statement)) for statement in second] == [
         (Find, "known://demo/"),
         (Read, "known://demo/what-time-is-it"),
+        (Exec, None),
         (Send, None),
     ]
+    assert second[2].body == COMMAND
     assert [(type(statement), address(statement)) for statement in third] == [
         (Edit, "known://demo/what-time-is-it"),
         (Send, None),
@@ -96,6 +101,56 @@ async def test_the_answer_says_that_it_is_the_demo_and_how_to_have_a_model() -> 
     assert last.body is not None
     for said in ("built-in demo", "No model is configured", "PLURNK_MODEL=", "OPENAI_API_KEY=", "OPENAI_BASE_URL="):
         assert said in last.body.raw
+
+
+def row(sequence: int, **fields: Any) -> LogRow:
+    given: dict[str, Any] = {"turn_seq": 2, "op": "EXEC", "origin": "model", "status": 102, **fields}
+    return LogRow(loop_seq=1, sequence=sequence, **given)
+
+
+STARTED = row(3, entry="exec://sh-2")
+ENDED = row(1, turn_seq=3, origin="system", status=200, target="exec://sh-2")
+
+
+def stream(number: int, preview: str) -> IndexEntry:
+    stdout = IndexChannel(
+        name="stdout", mimetype="text/plain", tokens=1, state="closed", preview=preview, is_default=True
+    )
+    return IndexEntry(path=f"exec://sh-{number}", channels=(stdout,))
+
+
+@pytest.mark.spec("3.8-demo-needs-nothing")
+@pytest.mark.parametrize(
+    ("log", "said"),
+    [
+        ((), "No command was proposed."),
+        ((row(3, status=400, error="it was rejected", outcome="rejected"),), "and not run (it was rejected)."),
+        ((row(3, status=400, error="it was rejected", outcome="rejected: not here"),), "not run (rejected: not here)."),
+        (
+            (row(3, status=501, error="there is no sandbox"),),
+            "A command was proposed and not run (there is no sandbox).",
+        ),
+        ((STARTED,), "was started and goes on: exec://sh-2. plurnk ps shows it."),
+        (
+            (STARTED, ENDED),
+            "The command that was proposed was run, exec://sh-2, and wrote:\n\n  7 files\n  in /project\n",
+        ),
+        (
+            (STARTED, row(1, turn_seq=3, origin="system", status=500, target="exec://sh-2", error="exit code 3")),
+            "ended badly (exit code 3), exec://sh-2, and wrote:",
+        ),
+        # Of an earlier loop's, and of a client's, nothing is told.
+        ((row(2, entry="exec://sh-1"), row(3, origin="client", entry="exec://sh-9"), STARTED, ENDED), "  7 files\n"),
+    ],
+)
+async def test_the_answer_tells_what_became_of_the_command(log: tuple[LogRow, ...], said: str) -> None:
+    index = (stream(1, "1:\tanother"), stream(20, "1:\tno"), stream(2, "1:\t7 files\n2:\tin /project"))
+    (*_, last) = await statements(request("x", 3, log, index))
+    assert isinstance(last, Send)
+    assert last.body is not None
+    assert said in last.body.raw
+    silent = await statements(request("x", 3, (STARTED, ENDED)))
+    assert "exec://sh-2, and wrote nothing." in str(silent[-1].body)
 
 
 @pytest.mark.parametrize(

@@ -42,6 +42,30 @@ from tests.support.log_entries import log_entry
         ({"op": "READ", "pathname": "a\x1b[2Jb\nc", "status_rx": 404}, "1/2/3 READ a�[2Jb c 404"),
         ({"op": "EXEC", "tx": {"body": "make all"}, "status_rx": 202}, "1/2/3 EXEC 202: make all"),
         (
+            {"op": "EXEC", "tx": {"body": "make"}, "status_rx": 102, "rx": {"entry": "exec://sh-1", "command": "true"}},
+            "1/2/3 EXEC 102 exec://sh-1: true",
+        ),
+        (
+            {
+                "op": "EXEC",
+                "tx": {"body": "make"},
+                "status_rx": 400,
+                "rx": {"error": "it was rejected"},
+                "outcome": "rejected: never",
+            },
+            "1/2/3 EXEC 400: make (it was rejected: never)",
+        ),
+        (
+            {
+                "op": "EXEC",
+                "tx": {"body": "make"},
+                "status_rx": 499,
+                "rx": {"error": "nobody answered in time"},
+                "outcome": "timeout",
+            },
+            "1/2/3 EXEC 499: make (nobody answered in time)",
+        ),
+        (
             {
                 "op": "EXEC",
                 "signal": "python",

@@ -12,6 +12,7 @@ import pytest
 
 from plurnk.config import (
     MAX_SOCKET_PATH_BYTES,
+    SANDBOX_GAPS,
     VARIABLES,
     WITHOUT_EFFECT,
     BadConfiguration,
@@ -19,6 +20,7 @@ from plurnk.config import (
     effective,
     load_settings,
 )
+from sandbox.host import GAPS
 
 
 def load(
@@ -73,7 +75,7 @@ def test_each_layer_beats_the_one_before(tmp_path: Path) -> None:
 @pytest.mark.spec("7.3-bad-value-stops")
 def test_all_bad_values_are_listed(tmp_path: Path) -> None:
     (tmp_path / ".env").write_text("PLURNK_RESUME=yes\n")
-    environ = {"PLURNK_PORT": "99999", "PLURNK_DURABILITY": "some", "PLURNK_HOST": ""}
+    environ = {"PLURNK_PORT": "99999", "PLURNK_DURABILITY": "some", "PLURNK_HOST": "", "PLURNK_SANDBOX_ACCEPT": "ipc,x"}
     with pytest.raises(BadConfiguration) as caught:
         load(tmp_path, environ, {"PLURNK_MAX_TURNS": "0"}, config="absent")
     missing, *values = sorted(caught.value.detail.splitlines())
@@ -83,8 +85,15 @@ def test_all_bad_values_are_listed(tmp_path: Path) -> None:
         "PLURNK_MAX_TURNS=0 (flag): expected a whole number, 1 or more",
         "PLURNK_PORT=99999 (environment): expected a whole number from 0 to 65535",
         f"PLURNK_RESUME=yes ({tmp_path}/.env): expected 0 or 1",
+        f"PLURNK_SANDBOX_ACCEPT=ipc,x (environment): expected any of {', '.join(SANDBOX_GAPS)}",
     ]
     assert missing.startswith(f"{tmp_path}/.env.absent cannot be read: ")
+
+
+def test_what_a_sandbox_may_lack_has_the_sandbox_own_names(tmp_path: Path) -> None:
+    assert tuple(GAPS) == SANDBOX_GAPS
+    assert load(tmp_path, {"PLURNK_SANDBOX_ACCEPT": "memory, ipc"}).sandbox_accept == ("memory", "ipc")
+    assert load(tmp_path, {}).sandbox_accept == ()
 
 
 @pytest.mark.parametrize("raw", ["1_000", "1.5", "+1", " 1", "1e3", "\u0661", "9" * 30, "0x10"])

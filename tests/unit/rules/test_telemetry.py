@@ -7,6 +7,7 @@ import pytest
 from plurnk.language.ast import ParseError
 from plurnk.rules import telemetry
 from plurnk.rules.telemetry import ActionFailure, NoOps, NothingToWaitFor, Telemetry, flat, parse_failures
+from tests.support.log_entries import log_entry
 
 
 @pytest.mark.parametrize(
@@ -33,6 +34,11 @@ from plurnk.rules.telemetry import ActionFailure, NoOps, NothingToWaitFor, Telem
 def test_each_kind_is_flat_and_has_a_message(event: Telemetry, expected: dict[str, object]) -> None:
     assert flat(event) == expected | {"message": event.message}
     assert event.message
+
+
+def test_a_failure_without_a_target_is_told_by_its_operation() -> None:
+    row = log_entry(op="EXEC", status_rx=400, rx={"error": "it was rejected"})
+    assert telemetry.action_failure(row).message == "EXEC: it was rejected"
 
 
 def test_a_parse_error_comes_with_what_stands_there() -> None:

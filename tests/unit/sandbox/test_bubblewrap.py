@@ -106,6 +106,31 @@ def test_all_that_there_can_be_of_root_whole() -> None:
     ]
 
 
+def test_the_way_to_what_is_hidden_is_held_where_it_could_be_renamed() -> None:
+    hidden = tuple(Hidden(path=path, kind="file") for path in ("/srv/p/a/b/.env", "/srv/p/.git/x/key", "/srv/q/a/.env"))
+    around = _around(hidden=hidden, repository=Repository(held=(Held(path="/srv/p/.git", access="read-only"),)))
+    inside = [bind for bind in _binds(_mounts(_policy(), around)) if bind[1].startswith("/srv")]
+    assert inside == [
+        ("--bind", "/srv/p"),
+        ("--ro-bind", "/srv/p/.git"),  # and nothing writable in it
+        ("--ro-bind", "/srv/p/.git/x/key"),
+        ("--bind", "/srv/p/a"),
+        ("--bind", "/srv/p/a/b"),
+        ("--ro-bind", "/srv/p/a/b/.env"),
+        ("--ro-bind", "/srv/q/a/.env"),
+    ]
+    assert {each.path: each.source for each in bubblewrap.meant(_policy(), around)} == {
+        "/srv/p": "/srv/p",
+        "/srv/p/.git": "/srv/p/.git",
+        "/srv/p/.git/x/key": "/dev/null",
+        "/srv/p/a": "/srv/p/a",
+        "/srv/p/a/b": "/srv/p/a/b",
+        "/srv/p/a/b/.env": "/dev/null",
+    }
+    assert not any(bind[1] == "/srv/p/a" for bind in _binds(_mounts(_policy("read-only"), around)))
+    assert bubblewrap.meant(_policy("off"), around) == ()
+
+
 def test_off_is_a_pid_namespace_whole() -> None:
     command = Command(argv=("sh",), cwd="/", env={}, script=b"true")
     fds = Fds(status=3, block=4, script=6)

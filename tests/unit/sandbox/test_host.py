@@ -106,9 +106,8 @@ def test_what_is_missing_is_refused_with_the_reason_and_the_way_out() -> None:
         LANDLOCK.choose(_policy(), how_to_accept="SANDBOX_ACCEPT={names}")
     assert set(refused.value.missing) == WITHOUT_NAMESPACES
     message = str(refused.value)
-    for gap in LANDLOCK.enforcement("workspace").missing:
-        assert f"{gap.name} ({gap.reason})" in message
     assert "bubblewrap is not installed: install bubblewrap" in message
+    assert len(message) < 300, "it is read in a row of a log; the report has the reason for each"
     names = message.rpartition("SANDBOX_ACCEPT=")[2]
     assert LANDLOCK.choose(_policy(), names.split(",")).backend == "landlock"
 

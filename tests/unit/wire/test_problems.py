@@ -44,7 +44,6 @@ def test_what_was_raised_to_be_answered_is_answered_so() -> None:
 @pytest.mark.parametrize(
     ("error", "code"),
     [
-        (problems.session_not_found(3), -32001),
         (problems.run_not_found("main"), -32001),
         (problems.loop_not_found("no turn 3"), -32002),
         (problems.entry_not_found("known://a"), -32003),
