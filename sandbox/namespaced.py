@@ -13,6 +13,7 @@ import logging
 import os
 import signal
 import subprocess
+import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Final, TypeAlias
@@ -45,6 +46,9 @@ CLOSE_LIMIT_S: Final = 5.0
 _FIRST_LOOK_S: Final = 0.002
 _LAST_LOOK_S: Final = 0.05
 """Between two looks for processes that were born after TERM was sent to the others."""
+
+_NEXT_LOOK_S: Final = 0.0003
+"""Between two looks at what bubblewrap has mounted, which takes it some milliseconds."""
 
 _ANSWER_BYTES: Final = 64
 
@@ -148,8 +152,7 @@ class _Namespaced:
             raise NotStarted(self._complaint())
         # Should it have ended meanwhile, what it says of that is found at the gate.
         with suppress(ProcessLookupError):
-            await trio.to_thread.run_sync(self._confine, self._init.pid, limits, maker)
-            await self._see_mounts(self._init, meant)
+            await trio.to_thread.run_sync(self._prepare, self._init.pid, limits, maker, meant)
         self._pipes.release_block()
         await self._pass_gate(self._init.pid)
 
@@ -161,21 +164,18 @@ class _Namespaced:
         except ProcessLookupError:
             return None
 
-    async def _see_mounts(self, init: Held, meant: Sequence[Meant]) -> None:
-        """Wait until they are as they are meant to be; nothing of the command, nor its gate, has run yet."""
-        if not meant:
-            return
-        deadline = trio.current_time() + MOUNT_LIMIT_S
-        outside = mounts.mounts_of("self")
-        while True:
-            try:
-                if mounts.are_as_meant(meant, outside, mounts.mounts_of(init.pid)):
-                    return
-            except OSError:
-                return  # it has ended; the gate finds out why
-            if trio.current_time() > deadline:
+    def _prepare(self, init: int, limits: Limits, maker: Maker | None, meant: Sequence[Meant]) -> None:
+        """Set the limits, and wait until all is mounted as it is meant to be; not even the gate has run then.
+
+        On a thread, for which looking again after a third of a millisecond is no matter.
+        """
+        self._confine(init, limits, maker)
+        deadline = time.monotonic() + MOUNT_LIMIT_S
+        while meant and not _are_mounted(meant, init):
+            if time.monotonic() > deadline:
                 raise NotStarted("what was to be mounted was exchanged for something else meanwhile")
-            await trio.sleep(_FIRST_LOOK_S / 4)
+            time.sleep(_NEXT_LOOK_S)
+            trio.from_thread.check_cancelled()
 
     def _confine(self, pid: int, limits: Limits, maker: Maker | None) -> None:
         if maker is not None:
@@ -308,3 +308,10 @@ class _Namespaced:
             self._outer.close()
             if self._init is not None:
                 self._init.close()
+
+
+def _are_mounted(meant: Sequence[Meant], init: int) -> bool:
+    try:
+        return mounts.are_as_meant(meant, mounts.mounts_of("self"), mounts.mounts_of(init))
+    except OSError:
+        return True  # it has ended; the gate finds out why

@@ -22,7 +22,6 @@ from sandbox.policy import Command, Policy, Profile
 from sandbox.process import Fds
 from sandbox.surroundings import Surroundings
 from tests.support.people import ORDINARY_UID, python, python_path
-from tests.support.source import ROOT
 
 SECRET: Final = "correct-horse-battery-staple"
 
@@ -31,7 +30,7 @@ END_S: Final = 60.0
 
 _LOOK: Final = """
 import json, pickle, sys
-sys.path.insert(0, sys.argv[1])
+sys.path[:0] = sys.argv[1].split(':')
 from sandbox.policy import Policy
 from sandbox.surroundings import look
 asked = json.load(sys.stdin)
@@ -107,7 +106,7 @@ class Place:
             return surroundings.look(policy, self.command_env)
         asked = {name: value for name, value in asdict(policy).items() if name != "limits"}
         found = subprocess.run(
-            [python(), "-c", _LOOK, str(ROOT)],
+            [python(), "-c", _LOOK, python_path()],
             input=json.dumps({"policy": asked, "env": self.command_env}).encode(),
             capture_output=True,
             check=True,
