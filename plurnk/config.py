@@ -254,6 +254,8 @@ WITHOUT_EFFECT: Final = frozenset(
 FIELDS: Final = {entry.metadata["variable"].name: entry.name for entry in fields(Settings) if entry.metadata}
 _PATHS: Final = ("PLURNK_SOCKET", "PLURNK_DB_PATH", "PLURNK_TLS_CERT", "PLURNK_TLS_KEY", "PLURNK_PERSONA")
 
+_OPERATORS: Final = frozenset({"PLURNK_SANDBOX", "PLURNK_SANDBOX_ACCEPT"})  # only the operator loosens the sandbox
+
 # Read by providers, not by us: (name, help). Those that hold a secret are masked by their names.
 PROVIDER_VARIABLES: Final[Mapping[str, str]] = MappingProxyType(
     {
@@ -281,7 +283,7 @@ def load_settings(
     files = [path for path in (folders["$XDG_CONFIG_HOME/plurnk"] / "plurnk.env", cwd / ".env") if path.is_file()]
     if config is not None:
         files.append(cwd / f".env.{config}")
-    layers: list[tuple[str, Mapping[str, str]]] = [(str(path), _read(path, problems, warnings)) for path in files]
+    layers = [(str(path), _read(path, problems, warnings, is_own=path.parent != cwd)) for path in files]
     layers += [("environment", environ), ("flag", flags)]
 
     env: dict[str, str] = {}
@@ -361,7 +363,8 @@ def _absolute(raw: str, cwd: Path, home: Path) -> str:
     return str(home / raw[2:] if raw.startswith("~/") else cwd / raw)
 
 
-def _read(path: Path, problems: list[str], warnings: list[str]) -> Mapping[str, str]:
+def _read(path: Path, problems: list[str], warnings: list[str], *, is_own: bool) -> Mapping[str, str]:
+    """``is_own`` False: the file came with a project, or a command in the sandbox wrote it."""
     try:
         found, strange = parse_dotenv(path.read_text("utf-8"))
     except (OSError, UnicodeDecodeError) as error:
@@ -369,7 +372,11 @@ def _read(path: Path, problems: list[str], warnings: list[str]) -> Mapping[str, 
         return {}
     # No more than a warning, and never the line's text: the file may be another program's and hold its secrets.
     warnings += [f"{path}:{number} is no KEY=VALUE line and was ignored" for number in strange]
-    return found
+    refused = () if is_own else sorted(_OPERATORS & found.keys())
+    warnings += [
+        f"{name} is not taken from {path}: a command can write that; plurnk.env is the place" for name in refused
+    ]
+    return {name: value for name, value in found.items() if name not in refused}
 
 
 def _is_known(name: str) -> bool:

@@ -173,3 +173,18 @@ def test_reading_configuration_imports_nothing_heavy() -> None:
     code = "import sys, plurnk.config; print(*({'trio', 'httpx', 'msgspec', 'rich'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert done.stdout == "\n"
+
+
+@pytest.mark.spec("4.6-fail-closed")
+def test_a_projects_own_file_cannot_loosen_the_sandbox(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("PLURNK_SANDBOX=off\nPLURNK_SANDBOX_ACCEPT=files\nPLURNK_MAX_TURNS=7\n")
+    settings = load(tmp_path)
+    assert (settings.sandbox, settings.sandbox_accept, settings.max_turns) == ("workspace", (), 7)
+    assert [w.split(" ", 1)[0] for w in settings.warnings] == ["PLURNK_SANDBOX", "PLURNK_SANDBOX_ACCEPT"]
+    (tmp_path / ".env.mine").write_text("PLURNK_SANDBOX=off\n")
+    assert load(tmp_path, config="mine").sandbox == "workspace"
+    own = tmp_path / ".config" / "plurnk" / "plurnk.env"
+    own.parent.mkdir(parents=True)
+    own.write_text("PLURNK_SANDBOX=read-only\n")
+    assert load(tmp_path).sandbox == "read-only"
+    assert load(tmp_path, {"PLURNK_SANDBOX": "off"}).sandbox == "off"
