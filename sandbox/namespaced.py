@@ -24,7 +24,7 @@ from trio.lowlevel import FdStream
 from sandbox import limits as limiting
 from sandbox import mounts, names, proc
 from sandbox.cgroups import Cgroup, Maker
-from sandbox.mounts import Meant
+from sandbox.mounts import Meant, Mount
 from sandbox.pidfds import Held, send_if
 from sandbox.pipes import Pipes, open_pipes
 from sandbox.policy import Limits
@@ -171,7 +171,8 @@ class _Namespaced:
         """
         self._confine(init, limits, maker)
         deadline = time.monotonic() + MOUNT_LIMIT_S
-        while meant and not _are_mounted(meant, init):
+        outside = mounts.mounts_of("self")
+        while meant and not _are_mounted(meant, outside, init):
             if time.monotonic() > deadline:
                 raise NotStarted("what was to be mounted was exchanged for something else meanwhile")
             time.sleep(_NEXT_LOOK_S)
@@ -310,8 +311,8 @@ class _Namespaced:
                 self._init.close()
 
 
-def _are_mounted(meant: Sequence[Meant], init: int) -> bool:
+def _are_mounted(meant: Sequence[Meant], outside: Sequence[Mount], init: int) -> bool:
     try:
-        return mounts.are_as_meant(meant, mounts.mounts_of("self"), mounts.mounts_of(init))
+        return mounts.are_as_meant(meant, outside, mounts.mounts_of(init))
     except OSError:
         return True  # it has ended; the gate finds out why
