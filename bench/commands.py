@@ -5,7 +5,8 @@
 Everything in one run, so that the ratios count and not the machine:
 - N MiB (90) from a command's stdout until they are committed in its channel, against the same command into
   `cat >/dev/null`, and against inserts of chunks of the same size into SQLite, one transaction a MiB;
-- from start to exit of `true` in the sandbox, against bare bubblewrap and against no sandbox (median of N, 60);
+- from start to exit of `true` in the sandbox (median of N, 60), against bubblewrap alone: with the same mounts,
+  namespaces, environment and filter, and with the least; and against no sandbox;
 - a line at a time, N (200) of them, each more than the 50 ms after the last that keep it from being held back: from
   the command's write until it is committed, and until a client has the event that tells of it;
 - 10,000 lines a second for 5 s: how much of a processor the daemon takes, and how many events come;
@@ -36,12 +37,15 @@ from plurnk.store.channels import CHUNK_BYTES, Channel
 from plurnk.store.database import Tx
 from plurnk.streams.process import Terms, run_process
 from plurnk.wire.notifications import Notification, StreamEvent
+from sandbox import bubblewrap, seccomp, surroundings
 from sandbox.environment import allowed
+from sandbox.host import Host
 from sandbox.policy import Command, Policy
 from sandbox.probe import probe
 from sandbox.spawn import open_process
 from tests.support.commander import Commander, commander
 from tests.support.daemons import DaemonProcess, PlainClient, environment, plain_client
+from tests.support.sandbox import opened_fds
 from tests.support.stores import new_session, opened
 from tests.support.streams import basin
 
@@ -107,32 +111,41 @@ async def output(home: Path, mib: int) -> None:
     print(f"  a channel takes {ours_s / cat_s:.2f} times cat, {ours_s / raw_s:.2f} times raw inserts")
 
 
-def plain_start(argv: list[str]) -> float:
+def plain_start(argv: list[str], passed: Sequence[int] = ()) -> float:
     """Seconds from start to exit, with pipes as ours has them."""
+    pipe = subprocess.PIPE
     started = time.perf_counter()
-    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as child:
-        child.wait()
-    return time.perf_counter() - started
+    with subprocess.Popen(argv, stdin=pipe, stdout=pipe, stderr=pipe, pass_fds=passed) as child:
+        assert child.wait() == 0
+        return time.perf_counter() - started
+
+
+def bare_start(command: Command, policy: Policy, host: Host) -> float:
+    """Seconds with bubblewrap alone, told the same mounts, namespaces, environment and filter."""
+    around = surroundings.look(policy, command.env)
+    with opened_fds(seccomp.program(host.machine), None) as fds:
+        told = bubblewrap.arguments(policy, command, around, fds=fds, version=host.bubblewrap_version)
+        passed = [fd for fd in (fds.status, fds.script, fds.block, fds.seccomp) if fd is not None]
+        return plain_start(["bwrap", *told, "--", *command.argv], passed)
 
 
 async def starts(home: Path, times: int) -> None:
     host = await probe()
     policy = Policy(profile="workspace", root=str(home))
     command = Command(argv=("true",), cwd=str(home), env=allowed(os.environ))
-    bare = ["bwrap", "--unshare-all", "--die-with-parent", "--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc"]
-    ours: list[float] = []
-    wrapped: list[float] = []
-    alone: list[float] = []
+    least = ["bwrap", "--unshare-all", "--die-with-parent", "--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc"]
+    taken: list[tuple[float, ...]] = []
     for _ in range(times):
         started = time.perf_counter()
         async with open_process(command, policy, host) as process:
             assert (await process.wait()).code == 0
-        ours.append(time.perf_counter() - started)
-        wrapped.append(plain_start([*bare, "true"]))
-        alone.append(plain_start(["true"]))
-    ms = [statistics.median(taken) * 1000 for taken in (ours, wrapped, alone)]
-    print(f"true: sandboxed {ms[0]:.1f} ms, bare bubblewrap {ms[1]:.1f} ms, alone {ms[2]:.1f} ms")
-    print(f"  sandboxed takes {ms[0] / ms[1]:.2f} times bare bubblewrap")
+            ours = time.perf_counter() - started
+        bare = bare_start(command, policy, host)
+        taken.append((ours, bare, plain_start([*least, "true"]), plain_start(["true"])))
+    ours_ms, bare_ms, least_ms, alone_ms = (statistics.median(column) * 1000 for column in zip(*taken, strict=True))
+    print(f"true: sandboxed {ours_ms:.1f} ms, alone {alone_ms:.1f} ms")
+    print(f"  {ours_ms / bare_ms:.2f} times bare bubblewrap with the same mounts and filter, {bare_ms:.1f} ms")
+    print(f"  {ours_ms / least_ms:.2f} times bubblewrap with no mounts but /, /dev and /proc, {least_ms:.1f} ms")
 
 
 STAMPS = """import time

@@ -17,6 +17,7 @@ from trio.lowlevel import FdStream
 
 from sandbox.environment import allowed
 from sandbox.host import GAPS, PROFILES, Host
+from sandbox.leftovers import open_keeper
 from sandbox.policy import Command, Policy
 from sandbox.probe import probe
 from sandbox.process import NotEnforced, NotStarted, Process, SandboxError
@@ -194,7 +195,8 @@ async def _main(order: Order | None) -> int:
     if order is None:
         sys.stdout.write("".join(f"{line}\n" for line in report(host)))
         return 0
-    return await run(order, host)
+    with open_keeper():
+        return await run(order, host)
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -1,4 +1,4 @@
-"""The command line of bubblewrap that holds a command to a policy. Pure: see ``surroundings`` for what is looked up."""
+"""The arguments of bubblewrap that hold a command to a policy. Pure: see ``surroundings`` for what is looked up."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Final, Literal, TypeAlias
 
 from sandbox.mounts import Meant
 from sandbox.paths import contains, is_beneath, is_within, parents_between
-from sandbox.policy import Command, Policy
-from sandbox.process import GATE, Fds
+from sandbox.policy import Command, Policy, Profile
+from sandbox.process import Fds
 from sandbox.surroundings import Hidden, Surroundings
 
 SCRIPT: Final = "/dev/script"
@@ -39,16 +39,15 @@ class _Layer:
     arguments: tuple[str, ...]
 
 
-def argv(
-    policy: Policy,
-    command: Command,
-    surroundings: Surroundings,
-    *,
-    bwrap: str,
-    fds: Fds,
-    version: tuple[int, ...] = VERSION,
+def script_path(profile: Profile) -> str:
+    """Where a command finds its script."""
+    return SCRIPT_WHEN_OFF if profile == "off" else SCRIPT
+
+
+def arguments(
+    policy: Policy, command: Command, surroundings: Surroundings, *, fds: Fds, version: tuple[int, ...] = VERSION
 ) -> list[str]:
-    """The whole command line: bubblewrap at ``bwrap``, whose version is ``version``, and ``command`` behind the gate.
+    """All that bubblewrap of this version is told before the command itself.
 
     The environment is ``command.env``, with TMPDIR, and PWD, which bubblewrap sets. Whoever starts this passes an
     empty environment to bubblewrap itself: a command can read it as that of its process 1.
@@ -70,29 +69,28 @@ def argv(
        f. What is hidden: directories seem empty, files cannot be opened. Only the root may lie in a hidden
           directory, and nothing else is seen beneath it: not a tool, not a writable directory.
 
-    5. The script, readable by the user alone.
+    5. The script, readable by the user alone; an empty line where there is none.
 
     A mount that would change nothing is left out. With the profile ``off`` there is a PID namespace with its own
     /proc and nothing else.
     """
-    script = [] if fds.script is None else [SCRIPT_WHEN_OFF if policy.profile == "off" else SCRIPT]
     return [
-        bwrap,
         "--die-with-parent",
         "--unshare-pid",
-        *(_off(surroundings, fds) if policy.profile == "off" else _restricted(policy, surroundings, fds, version)),
+        *(_off(surroundings) if policy.profile == "off" else _restricted(policy, surroundings, fds, version)),
         "--json-status-fd",
         str(fds.status),
         "--block-fd",
         str(fds.block),
+        "--perms",
+        "0400",
+        "--file",
+        str(fds.script),
+        script_path(policy.profile),
         "--chdir",
         command.cwd,
         "--clearenv",
         *_environment(command, temporary_directory(policy, surroundings)),
-        "--",
-        *GATE,
-        *command.argv,
-        *script,
     ]
 
 
@@ -109,6 +107,14 @@ def meant(policy: Policy, surroundings: Surroundings) -> tuple[Meant, ...]:
         for layer in _layers(policy, surroundings)
         if (layer.rank in {_GRANTED, _HELD} or is_within(layer.path, granted)) and "--dir" not in layer.arguments
     )
+
+
+def is_seen(path: str, policy: Policy, surroundings: Surroundings) -> bool:
+    """Whether what the machine has at ``path`` can be seen there from inside."""
+    if policy.profile == "off":
+        return True
+    above = [layer for layer in _layers(policy, surroundings) if contains(layer.path, path)]
+    return not above or above[-1].seen != "covered"
 
 
 def temporary_directory(policy: Policy, surroundings: Surroundings) -> str:
@@ -129,13 +135,10 @@ def temporary_directory(policy: Policy, surroundings: Surroundings) -> str:
     return next(free, policy.tmp)
 
 
-def _off(surroundings: Surroundings, fds: Fds) -> Iterator[str]:
+def _off(surroundings: Surroundings) -> Iterator[str]:
     if not surroundings.can_mount:
         yield "--unshare-user"
-    yield from ("--dev-bind", "/", "/", "--proc", "/proc")
-    if fds.script is not None:
-        yield from ("--tmpfs", SCRIPT_WHEN_OFF.rpartition("/")[0])
-        yield from ("--perms", "0400", "--file", str(fds.script), SCRIPT_WHEN_OFF)
+    yield from ("--dev-bind", "/", "/", "--proc", "/proc", "--tmpfs", SCRIPT_WHEN_OFF.rpartition("/")[0])
 
 
 def _restricted(policy: Policy, surroundings: Surroundings, fds: Fds, version: tuple[int, ...]) -> Iterator[str]:
@@ -152,8 +155,6 @@ def _restricted(policy: Policy, surroundings: Surroundings, fds: Fds, version: t
         yield from ("--remount-ro", "/proc")
     for layer in _layers(policy, surroundings):
         yield from layer.arguments
-    if fds.script is not None:
-        yield from ("--perms", "0400", "--file", str(fds.script), SCRIPT)
 
 
 def _user_namespace(surroundings: Surroundings, fds: Fds, version: tuple[int, ...]) -> Iterator[str]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import signal
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Final, Literal
@@ -14,9 +15,13 @@ from typing import Final, Literal
 from sandbox import names
 from sandbox.policy import Limits
 
+logger = logging.getLogger(__name__)
+
 CONTROLLERS: Final = frozenset({"memory", "pids"})
 
 _PROCESSES: Final = "cgroup.procs"
+_THREADS: Final = "tasks"
+_MYSELF: Final = "0"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -159,14 +164,40 @@ class Cgroup:
             for name, value in _settings(base, directory, limits).items():
                 (directory / name).write_text(value, "ascii")
 
-    def enter(self, pid: int) -> None:
-        """Move a process in; its children will be born here.
+    @contextmanager
+    def births(self) -> Iterator[None]:
+        """What this thread starts in the block is born in the group, in the hierarchies of version 1.
+
+        There a thread may go into a group and come back within microseconds, on an event loop, too. To move another
+        process the kernel stops all that is born and dies on the machine, and may take 15 ms until it can: so it is
+        in version 2, where groups are of whole processes.
+
+        Raises:
+            OSError: it cannot be entered.
+        """
+        entered: list[Base] = []
+        try:
+            for base, directory in self._places:
+                if base.version == 1:
+                    (directory / _THREADS).write_text(_MYSELF, "ascii")
+                    entered.append(base)
+            yield
+        finally:
+            for base in entered:
+                try:
+                    (base.directory / _THREADS).write_text(_MYSELF, "ascii")
+                except OSError:
+                    logger.exception("%s cannot be left again", self.name)
+
+    def enter(self, pid: int, *, born_here: bool = False) -> None:
+        """Move a process in; its children will be born here. Not on the event loop: see ``births``.
 
         Raises:
             OSError: there is none, or it may not be moved.
         """
-        for _, directory in self._places:
-            (directory / _PROCESSES).write_text(str(pid), "ascii")
+        for base, directory in self._places:
+            if base.version == 2 or not born_here:
+                (directory / _PROCESSES).write_text(str(pid), "ascii")
 
     def pids(self) -> list[int]:
         """Which processes are in it."""

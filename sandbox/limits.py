@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
 from sandbox import cgroups
-from sandbox.cgroups import Cgroup, Maker
+from sandbox.cgroups import Maker
 from sandbox.policy import Limits
 
 Enforcer: TypeAlias = Literal["cgroup v2", "cgroup v1", "rlimit (per process)", "rlimit (per command)", "none"]
@@ -59,10 +59,8 @@ def rlimits(limits: Limits, maker: Maker | None) -> dict[int, int]:
     return wanted
 
 
-def confine(pid: int, wanted: Mapping[int, int], group: Cgroup | None) -> None:
+def confine(pid: int, wanted: Mapping[int, int]) -> None:
     """Set the limits of a process that has no children yet: they will inherit them.
-
-    Moving a process into a group may take the kernel 15 ms: not on the event loop.
 
     Raises:
         OSError: a limit could not be set.
@@ -71,5 +69,3 @@ def confine(pid: int, wanted: Mapping[int, int], group: Cgroup | None) -> None:
         _, hard = resource.prlimit(pid, kind)
         lower = value if hard == resource.RLIM_INFINITY else min(value, hard)  # to raise it takes a capability
         resource.prlimit(pid, kind, (lower, lower))
-    if group is not None:
-        group.enter(pid)

@@ -17,16 +17,32 @@ _MANY: Final = 40
 
 _TRIES: Final = 16
 
+_GONE: Final = " (deleted)"
+
 # Paths are words of a command line here, so they stay text.
 # ruff: noqa: PTH115, PTH118, PTH120
 
 
 def real(path: str) -> str:
-    """As ``os.path.realpath``, which fails when a link is no link any more once it reads it: so it is asked again.
+    """As ``os.path.realpath``, but in one step where the kernel can be asked.
+
+    That function fails when a link is no link any more once it reads it: then it is asked again.
 
     Raises:
         OSError: it is exchanged all the time.
     """
+    try:
+        fd = os.open(path, os.O_PATH | os.O_CLOEXEC)
+    except OSError:  # it is not there, or out of reach
+        return _real_in_steps(path)
+    try:
+        found = os.readlink(f"/proc/self/fd/{fd}")
+    finally:
+        os.close(fd)
+    return _real_in_steps(path) if found.endswith(_GONE) else found
+
+
+def _real_in_steps(path: str) -> str:
     for _ in range(_TRIES):
         try:
             return os.path.realpath(path)
@@ -37,6 +53,8 @@ def real(path: str) -> str:
 
 def leads_through(path: str, is_meant: Callable[[str], bool]) -> bool:
     """Whether a link that is followed to where ``path`` (absolute) leads is one for which ``is_meant`` is true."""
+    if real(path) == path:
+        return False
     at, names, followed = "/", _names(path), 0
     while names:
         name = names.pop(0)

@@ -8,14 +8,18 @@ rule that out. So the mounts are compared afterwards: the kernel says of each wh
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
 from sandbox.paths import contains
 
 _TMPFS: Final = "tmpfs"
+
+_OUTSIDE: Final = "/oldroot"
+_INSIDE: Final = "/newroot"
+"""Where bubblewrap has the machine, and what it makes for the command, until it leaves the first behind."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,41 +40,50 @@ class Mount:
     kind: str
 
 
-def mounts_of(pid: int | str) -> list[Mount]:
-    """Those that this process sees, in the order in which they were made.
+def are_as_meant(meant: Sequence[Meant], mountinfo: str) -> bool:
+    """Whether all that is ``meant`` is mounted inside, over whatever was there before.
 
-    Raises:
-        OSError: the process is gone.
-    """
-    # Not splitlines, for which there are more ends of a line than one, and a directory may be called so.
-    rows = Path(f"/proc/{pid}/mountinfo").read_text("utf-8", "surrogateescape").split("\n")
-    return [_mount(row) for row in rows if row]
+    Each mount comes on top of those that were outside before, so one that ended up elsewhere is missing where it
+    was meant to be.
 
-
-def _mount(row: str) -> Mount:
-    before, _, after = row.partition(" - ")
-    _id, _parent, device, root, point = before.split(" ")[:5]
-    return Mount(device=device, root=_plain(root), point=_plain(point), kind=after.partition(" ")[0])
-
-
-def _plain(text: str) -> str:
-    return re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), text)
-
-
-def are_as_meant(meant: Iterable[Meant], outside: Sequence[Mount], inside: Sequence[Mount]) -> bool:
-    """Whether all that is ``meant`` is mounted ``inside``, where the mounts ``outside`` came along before.
-
-    Each mount comes on top of those, so one that ended up elsewhere is missing where it was meant to be.
+    Args:
+        meant: What has to be where.
+        mountinfo: ``/proc/PID/mountinfo`` of a bubblewrap that has made its mounts and still has the machine's.
     """
     wanted: dict[str, list[Meant]] = {}
     for each in meant:
         wanted.setdefault(each.path, []).append(each)
+    outside, inside = _parted(mountinfo, wanted.keys())
     for path, stack in wanted.items():
         there = [mount for mount in inside if mount.point == path]
         before = sum(mount.point == path for mount in outside)
         if len(there) < before + len(stack) or not _is_of(stack[-1].source, there[-1], outside):
             return False
     return True
+
+
+def _parted(mountinfo: str, wanted: AbstractSet[str]) -> tuple[list[Mount], list[Mount]]:
+    """All outside, and those of ``wanted`` inside: in order, with the points that they have for whoever is there."""
+    outside: list[Mount] = []
+    inside: list[Mount] = []
+    # Not splitlines, for which there are more ends of a line than one, and a directory may be called so.
+    for row in mountinfo.split("\n"):
+        words = row.split(" ")
+        point = _plain(words[4]) if row else ""
+        if contains(_INSIDE, point) and (point.removeprefix(_INSIDE) or "/") in wanted:
+            inside.append(_mount(words, point.removeprefix(_INSIDE)))
+        elif contains(_OUTSIDE, point):
+            outside.append(_mount(words, point.removeprefix(_OUTSIDE)))
+    return outside, inside
+
+
+def _mount(words: Sequence[str], point: str) -> Mount:
+    kind = words[words.index("-", 6) + 1]
+    return Mount(device=words[2], root=_plain(words[3]), point=point or "/", kind=kind)
+
+
+def _plain(text: str) -> str:
+    return re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), text) if "\\" in text else text
 
 
 def _is_of(source: str | None, mount: Mount, outside: Sequence[Mount]) -> bool:

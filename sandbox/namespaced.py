@@ -13,9 +13,10 @@ import logging
 import os
 import signal
 import subprocess
-import time
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager, nullcontext, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Final, TypeAlias
 
 import trio
@@ -24,20 +25,32 @@ from trio.lowlevel import FdStream
 from sandbox import limits as limiting
 from sandbox import mounts, names, proc
 from sandbox.cgroups import Cgroup, Maker
-from sandbox.mounts import Meant, Mount
+from sandbox.mounts import Meant
 from sandbox.pidfds import Held, send_if
 from sandbox.pipes import Pipes, open_pipes
 from sandbox.policy import Limits
-from sandbox.process import GATE, KILL_LIMIT_S, Exit, Fds, NotStarted, Process
+from sandbox.process import KILL_LIMIT_S, Exit, Fds, NotStarted, Process
 
 logger = logging.getLogger(__name__)
 
-ArgvFor: TypeAlias = Callable[[Fds], Sequence[str]]
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setup:
+    """What bubblewrap is told, and what has to be mounted where then: asked on the thread, while that is mounted."""
+
+    arguments: Sequence[str]
+    meant: Callable[[], Sequence[Meant]] = tuple
+
+
+SetUp: TypeAlias = Callable[[Fds], Setup]
+
+READ_LIMIT_S: Final = 5.0
+"""For bubblewrap to be loaded and to read what it is told, which takes it a millisecond."""
 
 CHILD_LIMIT_S: Final = 5.0
 """For the kernel to make the namespaces, which takes 1 to 3 ms on a quiet machine."""
 
-MOUNT_LIMIT_S: Final = 2.0
+MOUNT_LIMIT_S: Final = 5.0
 """For bubblewrap to make its mounts, once its processes are there: some milliseconds on a quiet machine."""
 
 CLOSE_LIMIT_S: Final = 5.0
@@ -47,88 +60,118 @@ _FIRST_LOOK_S: Final = 0.002
 _LAST_LOOK_S: Final = 0.05
 """Between two looks for processes that were born after TERM was sent to the others."""
 
-_NEXT_LOOK_S: Final = 0.0003
-"""Between two looks at what bubblewrap has mounted, which takes it some milliseconds."""
+NOT_EXECUTABLE: Final = 126
+"""The exit status of a program that is there and cannot be executed, as the shells have it."""
 
-_ANSWER_BYTES: Final = 64
+_NO_SCRIPT: Final = b"\n"
+"""Something has to be read, for us to see that it is."""
 
 
 @asynccontextmanager
 async def open_namespaced(
-    argv_for: ArgvFor,
+    command: Sequence[str],
+    set_up: SetUp,
     *,
+    bwrap: str,
     limits: Limits,
     maker: Maker | None,
     seccomp: bytes | None = None,
     script: bytes | None = None,
-    meant: Sequence[Meant] = (),
 ) -> AsyncIterator[Process]:
     """Start a command for the length of the block; what is left of its tree on the way out is killed.
 
     The thread of the event loop must live as long as the command does: the kernel takes its end for ours.
 
     Args:
-        argv_for: The bubblewrap command line for these descriptors, with ``--unshare-pid``, ``--die-with-parent``,
-            ``--json-status-fd``, ``--block-fd``, ``--setenv`` for each variable (bubblewrap itself gets none: a
-            command can read them) and ``GATE`` before the command.
+        command: The program and its arguments.
+        set_up: The arguments of bubblewrap for these descriptors: among them ``--unshare-pid``, ``--die-with-parent``,
+            ``--json-status-fd``, ``--block-fd``, ``--file`` with the script as the last mount, and ``--setenv`` for
+            each variable (bubblewrap itself gets none: a command can read them). Called on a thread.
+        bwrap: Where bubblewrap is.
         limits: In force before the command starts.
         maker: Makes the control group; None: rlimits only.
         seccomp: A filter for ``--seccomp``.
-        script: What can be read from ``Fds.script``.
-        meant: What has to be mounted where; bubblewrap waits for us, with its mounts made, until that is found so.
+        script: What can be read from ``Fds.script``; None: an empty line.
 
     Raises:
         NotStarted: bubblewrap or the command could not be started, the limits not set, or something else is mounted.
 
     Cancelled: nothing of the tree is left.
     """
-    with open_pipes(seccomp=seccomp, script=script) as pipes:
-        try:
-            process = _Namespaced(pipes, argv_for)
-        except OSError as error:
-            raise NotStarted(f"the command cannot be started: {error}") from error
-        try:
+    try:
+        name = names.new_name()
+    except OSError as error:
+        raise NotStarted(f"the command cannot be started: {error}") from error
+    async with _open_group(maker, name, limits) as group:
+        with open_pipes(seccomp=seccomp) as pipes:
+            process = _Namespaced(name, pipes, group, [bwrap, *command])
             try:
-                await process.open(limits, maker, meant)
-            except OSError as error:
-                raise NotStarted(f"the command cannot be started: {error}") from error
-            yield process
-        finally:
-            # Shield: no process is left behind, whatever ended the block.
-            with trio.move_on_after(CLOSE_LIMIT_S, shield=True) as closing:
-                await process.close()
-            if closing.cancelled_caught:
-                logger.error("%s: processes that were killed are not gone after %g s", process.name, CLOSE_LIMIT_S)
+                await process.open(set_up, script or _NO_SCRIPT, limiting.rlimits(limits, maker))
+                yield process
+            finally:
+                # Shield: no process is left behind, whatever ended the block.
+                with trio.move_on_after(CLOSE_LIMIT_S, shield=True) as closing:
+                    await process.close()
+                if closing.cancelled_caught:
+                    logger.error("%s: processes that were killed are not gone after %g s", name, CLOSE_LIMIT_S)
+
+
+@asynccontextmanager
+async def _open_group(maker: Maker | None, name: str, limits: Limits) -> AsyncIterator[Cgroup | None]:
+    if maker is None:
+        yield None
+        return
+    # The outer process may be born in it, for which the command is not to pay.
+    with_outer = replace(limits, processes=limits.processes + 1)
+    try:
+        group = await trio.to_thread.run_sync(maker.make, name, with_outer)
+    except OSError as error:
+        raise NotStarted(f"no control group for the command: {error}") from error
+    try:
+        yield group
+    finally:
+        # Shield: no group is left behind; it is empty but for what the kernel still has to tidy up.
+        with trio.move_on_after(CLOSE_LIMIT_S, shield=True):
+            while not await trio.to_thread.run_sync(group.remove):  # noqa: ASYNC110 – of the kernel
+                await trio.sleep(_FIRST_LOOK_S)
 
 
 class _Namespaced:
     """Made by ``open_namespaced``."""
 
-    def __init__(self, pipes: Pipes, argv_for: ArgvFor) -> None:
-        argv = list(argv_for(pipes.fds))
-        self._program = argv[argv.index(GATE[2]) + 2]
-        self.name = names.new_name()
+    def __init__(self, name: str, pipes: Pipes, group: Cgroup | None, argv: Sequence[str]) -> None:
+        self.name = name
         self._pipes = pipes
-        self._group: Cgroup | None = None
+        self._group = group
         self._init: Held | None = None
         self._exit: Exit | None = None
         try:
             # Not trio's: that forks in a thread, and when the thread ends the kernel sends the parent-death signal.
-            self._popen = subprocess.Popen(  # noqa: S603 – running commands is what we are for
-                [self.name, *argv[1:]],  # init has it too, so that the tree of a dead daemon can be told
-                executable=argv[0],
-                stdin=pipes.child_stdin,
-                stdout=pipes.child_stdout,
-                stderr=pipes.child_stderr,
-                env={},
-                pass_fds=pipes.passed,
-                start_new_session=True,
-            )
+            with nullcontext() if group is None else group.births():
+                self._popen = subprocess.Popen(  # noqa: S603 – running commands is what we are for
+                    # Init has the name too, so that the tree of a dead daemon can be told.
+                    [name, "--args", str(pipes.fds.arguments), "--", *argv[1:]],
+                    executable=argv[0],
+                    stdin=pipes.child_stdin,
+                    stdout=pipes.child_stdout,
+                    stderr=pipes.child_stderr,
+                    env={},
+                    pass_fds=pipes.passed,
+                    start_new_session=True,
+                )
+            self._outer = self._held()
         except OSError as error:
             raise NotStarted(f"cannot run {argv[0]}: {error.strerror}") from error
         finally:
             pipes.close_passed()
-        self._outer = Held(self._popen.pid)
+
+    def _held(self) -> Held:
+        try:
+            return Held(self._popen.pid)
+        except OSError:
+            self._popen.kill()  # it waits to be told what to do, and has no child yet
+            self._popen.wait()
+            raise
 
     @property
     def stdin(self) -> FdStream:
@@ -144,61 +187,43 @@ class _Namespaced:
 
     # Opening
 
-    async def open(self, limits: Limits, maker: Maker | None, meant: Sequence[Meant]) -> None:
-        # Shield: killed before we know its child, the outer process would leave one that waits for it for ever.
-        with trio.move_on_after(CHILD_LIMIT_S, shield=True):
-            self._init = await self._first_process()
+    async def open(self, set_up: SetUp, script: bytes, rlimits: Mapping[int, int]) -> None:
+        # Not cancelled: an outer process that is killed before we know its child would leave one that waits for ever.
+        try:
+            await trio.to_thread.run_sync(self._start, set_up, script, rlimits)
+        except OSError as error:
+            raise NotStarted(f"the command cannot be started: {error}") from error
+
+    def _start(self, set_up: SetUp, script: bytes, rlimits: Mapping[int, int]) -> None:
+        """Say what to mount, set the limits, compare what is mounted with what was meant, and only then let it begin.
+
+        Bubblewrap waits for the end of the script, and then for our word, for which it has a pipe that never ends:
+        were we to die, it would wait until the keeper comes.
+        """
+        setup = set_up(self._pipes.fds)
+        self._pipes.arguments.give(_joined(setup.arguments), READ_LIMIT_S)
+        self._pipes.arguments.close()
+        line = self._pipes.status_line(CHILD_LIMIT_S)
+        # Should it end meanwhile, it closes its pipes.
+        with suppress(ProcessLookupError):
+            self._init = Held(json.loads(line)["child-pid"]) if line else None
         if self._init is None:
             raise NotStarted(self._complaint())
-        # Should it have ended meanwhile, what it says of that is found at the gate.
         with suppress(ProcessLookupError):
-            await trio.to_thread.run_sync(self._prepare, self._init.pid, limits, maker, meant)
-        self._pipes.release_block()
-        await self._pass_gate(self._init.pid)
-
-    async def _first_process(self) -> Held | None:
-        """Wait for the first line of status, which names it; None: bubblewrap ended before."""
-        line = await self._pipes.status_line()
-        try:
-            return Held(json.loads(line)["child-pid"]) if line else None
-        except ProcessLookupError:
-            return None
-
-    def _prepare(self, init: int, limits: Limits, maker: Maker | None, meant: Sequence[Meant]) -> None:
-        """Set the limits, and wait until all is mounted as it is meant to be; not even the gate has run then.
-
-        On a thread, for which looking again after a third of a millisecond is no matter.
-        """
-        self._confine(init, limits, maker)
-        deadline = time.monotonic() + MOUNT_LIMIT_S
-        outside = mounts.mounts_of("self")
-        while meant and not _are_mounted(meant, outside, init):
-            if time.monotonic() > deadline:
-                raise NotStarted("what was to be mounted was exchanged for something else meanwhile")
-            time.sleep(_NEXT_LOOK_S)
-            trio.from_thread.check_cancelled()
-
-    def _confine(self, pid: int, limits: Limits, maker: Maker | None) -> None:
-        if maker is not None:
-            self._group = maker.make(self.name, limits)
-        limiting.confine(pid, limiting.rlimits(limits, maker), self._group)
-
-    async def _pass_gate(self, init: int) -> None:
-        answer = b""
-        while not answer.endswith(b"\n"):
-            got = await self.stdout.receive_some(_ANSWER_BYTES)
-            if not got:
-                raise NotStarted(self._complaint())
-            answer += got
-        if answer != b"0\n":
-            raise NotStarted(f"{self._program}: there is no such program inside the sandbox")
-        # Once it sleeps it has set its parent-death signal, so that we may die from now on. It nearly always does.
-        while (found := proc.stat(init)) is not None and found.state != "S":  # noqa: ASYNC110 – of the kernel
-            await trio.sleep(_FIRST_LOOK_S)
-        try:
-            os.write(self.stdin.fileno(), b"\n")
-        except BrokenPipeError as error:
-            raise NotStarted(self._complaint()) from error
+            limiting.confine(self._init.pid, rlimits)
+            if self._group is not None:
+                self._group.enter(self._init.pid, born_here=True)
+        meant = setup.meant()
+        # The script is the last of the mounts: once it is read, the others are there.
+        if not self._pipes.script.give(script, MOUNT_LIMIT_S):
+            raise NotStarted(self._complaint())
+        mountinfo = _mountinfo(self._init.pid)
+        self._pipes.script.close()
+        if not mounts.are_as_meant(meant, mountinfo) and not self._init.has_ended:
+            raise NotStarted("what was to be mounted was exchanged for something else meanwhile")
+        trio.from_thread.check_cancelled()
+        if not self._pipes.block.give(b"x", MOUNT_LIMIT_S):
+            raise NotStarted(self._complaint())
 
     def _complaint(self) -> str:
         lines = self._pipes.said_on_stderr().strip().splitlines()
@@ -214,7 +239,7 @@ class _Namespaced:
             return []
         if self._group is None:
             return proc.descendants(self._init.pid)
-        return [pid for pid in self._group.pids() if pid != self._init.pid]
+        return [pid for pid in self._group.pids() if pid not in {self._init.pid, self._outer.pid}]
 
     async def wait(self) -> Exit:
         await self._outer.ended()
@@ -236,7 +261,8 @@ class _Namespaced:
         code = self._pipes.exit_code()
         if code is None:
             ended = self._popen.returncode
-            code = 128 - ended if ended < 0 else ended
+            # It was killed, or it could not become the command, and has said why on stderr.
+            code = 128 - ended if ended < 0 else NOT_EXECUTABLE
         try:
             name = signal.Signals(code - 128).name if code > 128 else None
         except ValueError:
@@ -303,16 +329,20 @@ class _Namespaced:
             self._kill()
             await self._outer.ended()
             await self._gone()
-            while self._group is not None and not await trio.to_thread.run_sync(self._group.remove):  # noqa: ASYNC110 – too
-                await trio.sleep(_FIRST_LOOK_S)
         finally:
             self._outer.close()
             if self._init is not None:
                 self._init.close()
 
 
-def _are_mounted(meant: Sequence[Meant], outside: Sequence[Mount], init: int) -> bool:
-    try:
-        return mounts.are_as_meant(meant, outside, mounts.mounts_of(init))
-    except OSError:
-        return True  # it has ended; the gate finds out why
+def _joined(arguments: Sequence[str]) -> bytes:
+    if any("\0" in argument for argument in arguments):
+        raise NotStarted("a path or a variable of the command has a NUL in it")
+    return b"".join(os.fsencode(argument) + b"\0" for argument in arguments)
+
+
+def _mountinfo(pid: int) -> str:
+    """Empty when it has ended."""
+    with suppress(OSError):
+        return Path(f"/proc/{pid}/mountinfo").read_text("utf-8", "surrogateescape")
+    return ""

@@ -5,11 +5,14 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import select
+import sys
+import termios
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from typing import Final
 
-import trio
 from trio.lowlevel import FdStream
 
 from sandbox.process import Fds, NotStarted
@@ -20,9 +23,12 @@ PIPE_BYTES: Final = 256 * 1024
 _STATUS_BYTES: Final = 64 * 1024
 """Far above what bubblewrap says of itself, and what a pipe holds."""
 
+_LOOK_MS: Final = 50
+"""Between two looks whether we are cancelled."""
+
 
 @contextmanager
-def open_pipes(*, seccomp: bytes | None, script: bytes | None) -> Iterator[Pipes]:
+def open_pipes(*, seccomp: bytes | None) -> Iterator[Pipes]:
     """Open them; all are closed at the end of the block.
 
     Raises:
@@ -30,7 +36,7 @@ def open_pipes(*, seccomp: bytes | None, script: bytes | None) -> Iterator[Pipes
     """
     with ExitStack() as ours, ExitStack() as passed:
         try:
-            pipes = Pipes(ours, passed, seccomp, script)
+            pipes = Pipes(ours, passed, seccomp)
         except OSError as error:
             raise NotStarted(f"no pipes for the command: {error.strerror}") from error
         yield pipes
@@ -39,7 +45,7 @@ def open_pipes(*, seccomp: bytes | None, script: bytes | None) -> Iterator[Pipes
 class Pipes:
     """``stdin``, ``stdout``, ``stderr`` are our ends. ``passed`` and the ends named ``child_…`` are the child's."""
 
-    def __init__(self, ours: ExitStack, passed: ExitStack, seccomp: bytes | None, script: bytes | None) -> None:
+    def __init__(self, ours: ExitStack, passed: ExitStack, seccomp: bytes | None) -> None:
         self._passed = passed
         self.child_stdin, stdin = os.pipe2(os.O_CLOEXEC)
         self.stdin = _stream(ours, stdin, passed, self.child_stdin)
@@ -47,19 +53,23 @@ class Pipes:
         self.stdout = _stream(ours, stdout, passed, self.child_stdout)
         stderr, self.child_stderr = os.pipe2(os.O_CLOEXEC)
         self.stderr = _stream(ours, stderr, passed, self.child_stderr)
-        block, self._block = _pipe(passed, ours)
+        self.arguments = Handover(ours, passed)
+        self.script = Handover(ours, passed)
+        # The child has both ends of this one: were we to die, it would be read for ever.
+        self.block = Handover(ours, passed, ends=False)
         self._status, status = _pipe(ours, passed)
         os.set_blocking(self._status, False)
         # Opened to be read as well: were we to die, bubblewrap would be ended by the first word it writes, before
-        # its child is told to go on. So it goes on, and its command finds nobody at the gate.
-        both_ways = _closed_by(passed, os.open(f"/proc/self/fd/{status}", os.O_RDWR | os.O_CLOEXEC))
+        # its child is told to go on, and that one would wait for ever.
+        both_ways = _closed_by(passed, _both_ways(status))
         self.fds = Fds(
             status=both_ways,
-            block=block,
+            arguments=self.arguments.child_end,
+            script=self.script.child_end,
+            block=self.block.child_end,
             seccomp=None if seccomp is None else _file(passed, "seccomp", seccomp),
-            script=None if script is None else _file(passed, "script", script),
         )
-        passed_on = (self.fds.status, self.fds.block, self.fds.seccomp, self.fds.script)
+        passed_on = (self.fds.arguments, self.fds.status, self.fds.script, self.fds.block, self.fds.seccomp)
         self.passed = tuple(fd for fd in passed_on if fd is not None)
         for fd in (stdout, stderr):
             with suppress(OSError):  # how much a user may have in pipes is limited
@@ -70,15 +80,12 @@ class Pipes:
         """Close the child's ends here, once it has them."""
         self._passed.close()
 
-    def release_block(self) -> None:
-        """Let bubblewrap go on to the gate; if it has ended, that will be seen there."""
-        with suppress(BrokenPipeError):
-            os.write(self._block, b"x")
-
-    async def status_line(self) -> bytes:
-        """The first line of status; empty when bubblewrap ended before it wrote one."""
+    def status_line(self, limit_s: float) -> bytes:
+        """The first line of status; empty when bubblewrap ended, or the time, before there was one. On a thread."""
+        deadline = time.monotonic() + limit_s
         while b"\n" not in self._said:
-            await trio.lowlevel.wait_readable(self._status)
+            if not _is_ready(self._status, select.POLLIN, deadline):
+                return b""
             got = os.read(self._status, _STATUS_BYTES)
             if not got:
                 return b""
@@ -102,10 +109,61 @@ class Pipes:
         return ""
 
 
+class Handover:
+    """A pipe that the child reads, and that shows when all that was written to it has been read."""
+
+    def __init__(self, ours: ExitStack, passed: ExitStack, *, ends: bool = True) -> None:
+        read, write = os.pipe2(os.O_CLOEXEC)
+        _closed_by(passed, read)
+        self._file = ours.enter_context(os.fdopen(write, "wb", buffering=0))
+        self.child_end = read if ends else _closed_by(passed, _both_ways(read))
+        # Of one page: while there is something in it, it cannot be written to.
+        fcntl.fcntl(write, fcntl.F_SETPIPE_SZ, select.PIPE_BUF)
+
+    def give(self, content: bytes, limit_s: float) -> bool:
+        """Write, and wait until all was read; False: the child has closed its end before. On a thread.
+
+        Raises:
+            TimeoutError: it does neither.
+        """
+        deadline = time.monotonic() + limit_s
+        while _is_ready(self._file.fileno(), select.POLLOUT, deadline):
+            if not content:
+                return _unread(self._file.fileno()) == 0
+            try:
+                content = content[self._file.write(content[: select.PIPE_BUF]) :]
+            except BrokenPipeError:
+                return False
+        raise TimeoutError(f"bubblewrap has not got on for {limit_s:g} s")
+
+    def close(self) -> None:
+        """Let the child see the end."""
+        self._file.close()
+
+
+def _is_ready(fd: int, event: int, deadline: float) -> bool:
+    """Wait for ``event`` at ``fd``, or for its other end to be closed; False: time is up."""
+    asked = select.poll()
+    asked.register(fd, event)
+    while not asked.poll(_LOOK_MS):
+        if time.monotonic() > deadline:
+            return False
+    return True
+
+
 def _pipe(reader: ExitStack, writer: ExitStack) -> tuple[int, int]:
     """The end to read, and the end to write; each is closed by its stack. Neither is inherited, unless it is named."""
     read, write = os.pipe2(os.O_CLOEXEC)
     return _closed_by(reader, read), _closed_by(writer, write)
+
+
+def _unread(fd: int) -> int:
+    return int.from_bytes(fcntl.ioctl(fd, termios.FIONREAD, bytes(4)), sys.byteorder)
+
+
+def _both_ways(end: int) -> int:
+    """An end of the same pipe that can be read and written."""
+    return os.open(f"/proc/self/fd/{end}", os.O_RDWR | os.O_CLOEXEC)
 
 
 def _closed_by(stack: ExitStack, fd: int) -> int:

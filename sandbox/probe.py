@@ -27,7 +27,7 @@ _TRIAL: Final = (
     *("--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc", "--perms", "0755", "--tmpfs", "/run"),
     *("--", "/bin/sh", "-c", ":"),
 )
-"""What every policy needs, and a shell for the gate."""
+"""What every policy needs."""
 
 _NOTHING: Final = LimitsReport(memory="none", processes="none")
 

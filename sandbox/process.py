@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Protocol
 
 import trio
 
@@ -40,33 +40,18 @@ class Exit:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fds:
-    """The file descriptors that a bubblewrap command line names; whoever starts it opens and passes them.
+    """The file descriptors that a bubblewrap command line names; whoever starts it opens and passes them."""
 
-    ``seccomp`` and ``script`` are None when the command has no such thing.
-    """
-
+    arguments: int
+    """For ``--args``."""
     status: int
     """For ``--json-status-fd``."""
+    script: int
+    """For ``--file``, the last of all mounts: bubblewrap reads it to its end."""
     block: int
-    """For ``--block-fd``."""
+    """For ``--block-fd``: bubblewrap reads a byte before it becomes the command."""
     seccomp: int | None = None
-    script: int | None = None
-
-
-GATE: Final = (
-    "/bin/sh",
-    "-c",
-    """case $1 in */*) [ -f "$1" ] && [ -x "$1" ] ;; *) command -v -- "$1" >/dev/null 2>&1 ;; esac
-echo $?; read -r go && exec "$@\"""",
-    "sh",
-)
-"""What stands before the command in a bubblewrap command line: ``[..., "--", *GATE, *command.argv]``.
-
-It says on stdout whether the command is there, waits for a line on stdin, and becomes the command. When whoever
-started it is gone it reads the end of stdin instead, and ends. Bubblewrap's own ``--block-fd`` cannot stand in for
-it: there the end of the file means "go", and until the command is forked no process in the namespace has a
-parent-death signal (bubblewrap 0.8), so a daemon killed at that moment would leave a command that nobody owns.
-"""
+    """For ``--seccomp``; None: without a filter."""
 
 
 class Process(Protocol):

@@ -115,7 +115,9 @@ class Supervised:
         if resource.RLIMIT_NPROC in wanted:
             # It counts all of the user's, so those that there are come on top.
             wanted[resource.RLIMIT_NPROC] += _threads_of_user()
-        limiting.confine(pid, wanted, self._group)
+        limiting.confine(pid, wanted)
+        if self._group is not None:
+            self._group.enter(pid)
 
     async def wait(self) -> Exit:
         """As ``Process`` says."""

@@ -10,9 +10,8 @@ import pwd
 import re
 import stat
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from typing import Final, Literal, TypeAlias
 
 from sandbox import links, repository
@@ -118,13 +117,19 @@ def look(policy: Policy, env: Mapping[str, str]) -> Surroundings:
 
 def _homes(env: Mapping[str, str]) -> Iterator[str]:
     """HOME, and what the system says. Accounts of the system have homes that nothing would work without."""
-    named = [env.get("HOME", "")]
-    with suppress(KeyError):
-        named.append(pwd.getpwuid(os.geteuid()).pw_dir)
-    for home in named:
+    for home in (env.get("HOME", ""), _home_of(os.geteuid())):
         real = links.real(home) if os.path.isabs(home) else "/"
         if os.path.isdir(real) and not any(contains(real, each) or contains(each, real) for each in _NO_HOMES):
             yield real
+
+
+@cache
+def _home_of(user: int) -> str:
+    """As the system has it; empty for a user that it does not know."""
+    try:
+        return pwd.getpwuid(user).pw_dir
+    except KeyError:
+        return ""
 
 
 def _covered(homes: tuple[str, ...]) -> Iterator[str]:
@@ -140,6 +145,7 @@ def _tools(policy: Policy, env: Mapping[str, str], homes: tuple[str, ...], cover
     tools = [f"{home}/{name}" for home in homes for name in TOOLS]
     private = frozenset(f"{home}/{name}" for home in homes for name in SECRETS)
     others = (*covered, *private, *tools)
+    covering = frozenset(covered)
 
     def may_be_seen(path: str) -> bool:
         """Whether a directory that a variable names can be bound: it is covered, and brings nothing along but tools.
@@ -149,8 +155,8 @@ def _tools(policy: Policy, env: Mapping[str, str], homes: tuple[str, ...], cover
         real = links.real(path)
         beneath = real.rstrip("/") + "/"
         return (
-            (is_within(path, covered) or is_within(real, covered))
-            and real not in covered
+            (is_within_any(path, covering) or is_within_any(real, covering))
+            and real not in covering
             and not is_within(real, granted)
             and not is_within_any(real, private)
             and not any(each.startswith(beneath) for each in others)
@@ -239,8 +245,9 @@ def _repositories(policy: Policy, home: str | None) -> Repository:
     return Repository(held=tuple(held), absent=tuple(dict.fromkeys(path for each in found for path in each.absent)))
 
 
+@cache
 def _can_mount() -> bool:
-    """Whether this process has CAP_SYS_ADMIN."""
+    """Whether this process has CAP_SYS_ADMIN: asked once, as nothing here gives it up."""
     if os.geteuid() != 0:
         return False
     try:

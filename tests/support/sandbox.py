@@ -129,13 +129,12 @@ class Place:
         cwd = str(more.pop("cwd", self.root))
         command = Command(argv=argv, cwd=cwd, env=self.command_env, script=script)
         with opened_fds(seccomp.program(os.uname().machine), script) as fds:
-            line = bubblewrap.argv(policy, command, self.look(policy), bwrap=shutil.which("bwrap") or "bwrap", fds=fds)
-            passed = [number for number in (fds.status, fds.block, fds.seccomp, fds.script) if number is not None]
-            given: dict[str, Any] = {} if "stdin" in more else {"input": "\n" + more.pop("input", "")}
-            run = self.plain(*line, pass_fds=passed, env={}, cwd="/", **given, **more)
-        # The gate says whether there is such a command, before it lets it in.
-        assert run.stdout.startswith("0\n"), run
-        return subprocess.CompletedProcess(argv, run.returncode, run.stdout.removeprefix("0\n"), run.stderr)
+            told = bubblewrap.arguments(policy, command, self.look(policy), fds=fds)
+            behind = () if script is None else (bubblewrap.script_path(policy.profile),)
+            line = [shutil.which("bwrap") or "bwrap", *told, "--", *argv, *behind]
+            passed = [number for number in (fds.status, fds.script, fds.block, fds.seccomp) if number is not None]
+            given: dict[str, Any] = {} if "stdin" in more else {"input": more.pop("input", "")}
+            return self.plain(*line, pass_fds=passed, env={}, cwd="/", **given, **more)
 
     def through_front(self, script: str, *, profile: Profile = "workspace") -> subprocess.CompletedProcess[str]:
         """Run a shell script as ``python -m sandbox`` does for this person: with all limits."""
@@ -161,7 +160,7 @@ class Place:
 
 @contextmanager
 def opened_fds(program: bytes | None, script: bytes | None) -> Iterator[Fds]:
-    """What bubblewrap reads from and writes to; it does not wait."""
+    """What bubblewrap reads from and writes to, told on its command line what to do; it does not wait."""
     opened: list[int] = []
 
     def memory(content: bytes | None) -> int:
@@ -172,10 +171,11 @@ def opened_fds(program: bytes | None, script: bytes | None) -> Iterator[Fds]:
 
     try:
         yield Fds(
+            arguments=-1,
             status=memory(None),
+            script=memory(script),
             block=memory(b"go"),
             seccomp=None if program is None else memory(program),
-            script=None if script is None else memory(script),
         )
     finally:
         for number in opened:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -21,13 +22,16 @@ from sandbox import proc
 from sandbox.cgroups import Maker, probe
 from sandbox.leftovers import open_keeper
 from sandbox.names import PREFIX
-from sandbox.namespaced import open_namespaced
+from sandbox.namespaced import Setup, open_namespaced
 from sandbox.policy import Limits
-from sandbox.process import GATE, KILL_LIMIT_S, Exit, Fds, Process
+from sandbox.process import KILL_LIMIT_S, Exit, Fds, Process
 from tests.support.people import as_ordinary_user
 
 PATIENCE_S: Final = 30.0
 """For what takes milliseconds unless the machine is very busy."""
+
+
+BWRAP: Final = shutil.which("bwrap") or "bwrap"
 
 
 def new_mark() -> str:
@@ -35,22 +39,23 @@ def new_mark() -> str:
     return f"tree-{uuid.uuid4().hex}"
 
 
-def argv(fds: Fds, mark: str, *command: str) -> list[str]:
-    return [
-        *("bwrap", "--unshare-pid", "--die-with-parent", "--unshare-ipc", "--unshare-net", "--cap-drop", "ALL"),
+def set_up(fds: Fds) -> Setup:
+    arguments = [
+        *("--unshare-pid", "--die-with-parent", "--unshare-ipc", "--unshare-net", "--cap-drop", "ALL"),
         *("--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc", "--tmpfs", "/tmp"),
-        *("--json-status-fd", str(fds.status), "--block-fd", str(fds.block)),
-        *("--clearenv", "--setenv", "PATH", "/usr/local/bin:/usr/bin:/bin", "--setenv", "MARK", mark),
-        *("--", *GATE, *command),
+        *("--file", str(fds.script), "/dev/script", "--json-status-fd", str(fds.status), "--block-fd", str(fds.block)),
+        *("--clearenv", "--setenv", "PATH", "/usr/local/bin:/usr/bin:/bin"),
     ]
+    return Setup(arguments=arguments)
 
 
 @asynccontextmanager
 async def open_tree(
     mark: str, *command: str, maker: Maker | None = None, limits: Limits | None = None
 ) -> AsyncIterator[Process]:
-    opening = open_namespaced(lambda fds: argv(fds, mark, *command), limits=limits or Limits(), maker=maker)
-    async with opening as process:
+    # On the command line, which bubblewrap has too.
+    line = ("env", f"MARK={mark}", *command)
+    async with open_namespaced(line, set_up, bwrap=BWRAP, limits=limits or Limits(), maker=maker) as process:
         yield process
 
 

@@ -8,12 +8,14 @@ import pytest
 
 from sandbox import bubblewrap
 from sandbox.policy import Command, Policy, Profile
-from sandbox.process import GATE, Fds
+from sandbox.process import Fds
 from sandbox.repository import Held, Repository
 from sandbox.surroundings import Bound, Hidden, Surroundings
 
 COMMAND: Final = Command(argv=("make", "-k"), cwd="/srv/p", env={"PATH": "/bin", "HOME": "/home/a"})
-FDS: Final = Fds(status=3, block=4, seccomp=5)
+FDS: Final = Fds(arguments=2, status=3, block=4, seccomp=5, script=6)
+UNFILTERED: Final = Fds(arguments=2, status=3, block=4, script=6)
+PIPES: Final = ["--json-status-fd", "3", "--block-fd", "4", "--perms", "0400", "--file", "6", "/dev/script"]
 COVERED: Final = ("/tmp", "/var/tmp", "/run", "/home")
 
 START: Final = ["--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try"]
@@ -40,7 +42,7 @@ def _around(**more: Any) -> Surroundings:
 
 
 def _argv(policy: Policy, around: Surroundings, command: Command = COMMAND, fds: Fds = FDS, **more: Any) -> list[str]:
-    return bubblewrap.argv(policy, command, around, bwrap="/usr/bin/bwrap", fds=fds, **more)
+    return bubblewrap.arguments(policy, command, around, fds=fds, **more)
 
 
 def _policy(profile: Profile = "workspace", **more: Any) -> Policy:
@@ -65,13 +67,12 @@ def _binds(mounts: list[str]) -> list[tuple[str, str]]:
 
 def test_a_workspace_of_an_ordinary_user_whole() -> None:
     assert _argv(_policy(), _around()) == [
-        *("/usr/bin/bwrap", "--die-with-parent", "--unshare-pid"),
+        *("--die-with-parent", "--unshare-pid"),
         *(*START, "--unshare-net", "--unshare-user", "--disable-userns", *ROOTS),
         *("--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc"),
         *(*HOMES, *HOME, *RUN, "--bind", "/srv/p", "/srv/p", *TEMPORARY, *LASTING),
-        *("--json-status-fd", "3", "--block-fd", "4", "--chdir", "/srv/p", "--clearenv"),
+        *(*PIPES, "--chdir", "/srv/p", "--clearenv"),
         *("--setenv", "HOME", "/home/a", "--setenv", "PATH", "/bin", "--setenv", "TMPDIR", "/tmp"),
-        *("--", *GATE, "make", "-k"),
     ]
 
 
@@ -91,8 +92,8 @@ def test_all_that_there_can_be_of_root_whole() -> None:
         ),
     )
     command = Command(argv=("sh",), cwd="/home/a/p/x", env={}, script=b"true")
-    assert _argv(policy, around, command, Fds(status=3, block=4, seccomp=5, script=6)) == [
-        *("/usr/bin/bwrap", "--die-with-parent", "--unshare-pid", *START, *ROOTS),
+    assert _argv(policy, around, command, FDS) == [
+        *("--die-with-parent", "--unshare-pid", *START, *ROOTS),
         *("--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc", "--remount-ro", "/proc"),
         *("--bind", "/data", "/data", "--ro-bind", "/dev/null", "/etc/shadow"),
         *(*HOMES, *HOME, "--ro-bind", "/opt/nvm", "/home/a/.nvm", "--bind", "/home/a/p", "/home/a/p"),
@@ -100,9 +101,9 @@ def test_all_that_there_can_be_of_root_whole() -> None:
         *("--ro-bind", "/home/a/p/.git/config", "/home/a/p/.git/config"),
         *("--perms", "0555", "--tmpfs", "/home/a/p/.git/hooks"),
         *(*RUN, "--ro-bind", "/run/dns", "/run/dns", "--perms", "0000", "--tmpfs", "/state"),
-        *("--bind", "/state/t", "/tmp", *LASTING, "--perms", "0400", "--file", "6", "/dev/script"),
-        *("--json-status-fd", "3", "--block-fd", "4", "--chdir", "/home/a/p/x", "--clearenv"),
-        *("--setenv", "TMPDIR", "/tmp", "--", *GATE, "sh", "/dev/script"),
+        *("--bind", "/state/t", "/tmp", *LASTING),
+        *(*PIPES, "--chdir", "/home/a/p/x", "--clearenv"),
+        *("--setenv", "TMPDIR", "/tmp"),
     ]
 
 
@@ -133,12 +134,10 @@ def test_the_way_to_what_is_hidden_is_held_where_it_could_be_renamed() -> None:
 
 def test_off_is_a_pid_namespace_whole() -> None:
     command = Command(argv=("sh",), cwd="/", env={}, script=b"true")
-    fds = Fds(status=3, block=4, script=6)
-    assert _argv(_policy("off", tmp="/state/t"), _around(can_mount=True), command, fds) == [
-        *("/usr/bin/bwrap", "--die-with-parent", "--unshare-pid", "--dev-bind", "/", "/", "--proc", "/proc"),
-        *("--tmpfs", "/proc/driver", "--perms", "0400", "--file", "6", "/proc/driver/script"),
-        *("--json-status-fd", "3", "--block-fd", "4", "--chdir", "/", "--clearenv", "--setenv", "TMPDIR", "/state/t"),
-        *("--", *GATE, "sh", "/proc/driver/script"),
+    assert _argv(_policy("off", tmp="/state/t"), _around(can_mount=True), command) == [
+        *("--die-with-parent", "--unshare-pid", "--dev-bind", "/", "/", "--proc", "/proc"),
+        *("--tmpfs", "/proc/driver"),
+        *(*PIPES[:-1], "/proc/driver/script", "--chdir", "/", "--clearenv", "--setenv", "TMPDIR", "/state/t"),
     ]
 
 
@@ -161,8 +160,8 @@ def test_a_network_is_granted_or_there_is_none(policy: Policy, has_network: bool
     ("can_mount", "fds", "version", "expected"),
     [
         (True, FDS, (0, 8), []),
-        (True, Fds(status=3, block=4), (0, 11, 1), ["--unshare-user", "--disable-userns"]),
-        (True, Fds(status=3, block=4), (0, 7), []),
+        (True, UNFILTERED, (0, 11, 1), ["--unshare-user", "--disable-userns"]),
+        (True, UNFILTERED, (0, 7), []),
         (False, FDS, (0, 8), ["--unshare-user", "--disable-userns"]),
         (False, FDS, (0, 6, 1), ["--unshare-user"]),
     ],
@@ -290,7 +289,7 @@ def test_the_environment_is_the_commands_and_tmpdir() -> None:
     command = Command(argv=("env",), cwd="/", env={"TMPDIR": "/mine", "B": "2", "A": "a b"})
     argv = _argv(_policy(), _around(), command)
     at = argv.index("--clearenv")
-    assert argv[at : argv.index("--")] == [
+    assert argv[at:] == [
         "--clearenv",
         *("--setenv", "A", "a b", "--setenv", "B", "2", "--setenv", "TMPDIR", "/tmp"),
     ]
