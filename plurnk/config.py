@@ -254,7 +254,10 @@ WITHOUT_EFFECT: Final = frozenset(
 FIELDS: Final = {entry.metadata["variable"].name: entry.name for entry in fields(Settings) if entry.metadata}
 _PATHS: Final = ("PLURNK_SOCKET", "PLURNK_DB_PATH", "PLURNK_TLS_CERT", "PLURNK_TLS_KEY", "PLURNK_PERSONA")
 
-_OPERATORS: Final = frozenset({"PLURNK_SANDBOX", "PLURNK_SANDBOX_ACCEPT"})  # only the operator loosens the sandbox
+# Whom the port lets in, what a command may do, and to whom a key is sent is the operator's to say.
+_OPERATORS: Final = re.compile(
+    r"PLURNK_(SANDBOX(_ACCEPT)?|HOST|AUTH|ALLOWED_ORIGINS|INSECURE|TLS_CERT|TLS_KEY)|\w+_BASE_URL|\w+__API_KEY_ENV"
+)
 
 # Read by providers, not by us: (name, help). Those that hold a secret are masked by their names.
 PROVIDER_VARIABLES: Final[Mapping[str, str]] = MappingProxyType(
@@ -372,7 +375,7 @@ def _read(path: Path, problems: list[str], warnings: list[str], *, is_own: bool)
         return {}
     # No more than a warning, and never the line's text: the file may be another program's and hold its secrets.
     warnings += [f"{path}:{number} is no KEY=VALUE line and was ignored" for number in strange]
-    refused = () if is_own else sorted(_OPERATORS & found.keys())
+    refused = () if is_own else sorted(filter(_OPERATORS.fullmatch, found))
     warnings += [
         f"{name} is not taken from {path}: a command can write that; plurnk.env is the place" for name in refused
     ]

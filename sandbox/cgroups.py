@@ -111,7 +111,14 @@ def _works(base: Base) -> bool:
         group = Maker([base]).make(names.new_name(), Limits())
     except OSError:
         return False
-    return group.remove()
+    try:
+        with group.births():
+            pass
+    except OSError:
+        return False
+    finally:
+        is_gone = group.remove()
+    return is_gone
 
 
 class Maker:
@@ -168,9 +175,9 @@ class Cgroup:
     def births(self) -> Iterator[None]:
         """What this thread starts in the block is born in the group, in the hierarchies of version 1.
 
-        There a thread may go into a group and come back within microseconds, on an event loop, too. To move another
-        process the kernel stops all that is born and dies on the machine, and may take 15 ms until it can: so it is
-        in version 2, where groups are of whole processes.
+        There a thread may go into a group and come back in a tenth of a millisecond, on an event loop, too. To move
+        another process the kernel stops all that is born and dies on the machine, and may take 15 ms until it can: so
+        it is in version 2, where groups are of whole processes.
 
         Raises:
             OSError: it cannot be entered.

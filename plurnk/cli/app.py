@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 
 from plurnk.cli.arguments import build_parser
-from plurnk.cli.exits import FAILED, INTERRUPTED
+from plurnk.cli.exits import FAILED, INTERRUPTED, OTHER
 from plurnk.config import BadConfiguration
 from plurnk.errors import PlurnkError
 
@@ -17,14 +17,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code; what a person can mend is said in a sentence, without a traceback."""
     parser = build_parser()
     options = parser.parse_args(arguments)
+    failed = OTHER if options.command == "run" else FAILED
     command = importlib.import_module(f"plurnk.cli.{options.command}")
     try:
         code: int = command.main(options)
         sys.stdout.flush()
     except BadConfiguration as error:
-        parser.exit(FAILED, "plurnk: the configuration has values that cannot be used:\n" + _indented(error.detail))
+        parser.exit(failed, "plurnk: the configuration has values that cannot be used:\n" + _indented(error.detail))
     except PlurnkError as error:
-        parser.exit(FAILED, f"plurnk: {error.detail}\n")
+        parser.exit(failed, f"plurnk: {error.detail}\n")
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:

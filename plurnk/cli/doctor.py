@@ -88,6 +88,9 @@ def _files(settings: Settings) -> list[Finding]:
     if settings.token_path.exists() and settings.token_path.stat().st_mode & _OTHERS:
         text = f"others can read {settings.token_path}; chmod 600 it, or remove it and a new one is made"
         found.append(Finding(about="token", state="bad", text=text))
+    if settings.socket_path is not None and _is_open_to_others(door := settings.socket_path.parent):
+        text = f"{door} is not yours alone: no socket is made in it; chmod 700 it, or PLURNK_SOCKET chooses another"
+        found.append(Finding(about="socket", state="bad", text=text))
     if settings.db_path.exists() and not os.access(settings.db_path, os.R_OK | os.W_OK):
         found.append(Finding(about="database", state="bad", text=f"{settings.db_path} cannot be read and written"))
     return found
@@ -98,11 +101,17 @@ def _folder(folder: Path) -> Finding:
         return Finding(about="state", state="well", text=f"{folder} will be made when it is wanted")
     if not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
         return Finding(about="state", state="bad", text=f"{folder} cannot be written; PLURNK_DB_PATH chooses another")
-    found = folder.stat()
-    if found.st_uid != os.geteuid() or found.st_mode & _OTHERS:
+    if _is_open_to_others(folder):
         text = f"{folder} is not yours alone: others may read your notes; chmod 700 it"
         return Finding(about="state", state="note", text=text)
     return Finding(about="state", state="well", text=f"{folder} is private to you")
+
+
+def _is_open_to_others(folder: Path) -> bool:
+    if not folder.is_dir():
+        return False
+    found = folder.stat()
+    return found.st_uid != os.geteuid() or bool(found.st_mode & _OTHERS)
 
 
 async def _daemon(settings: Settings) -> list[Finding]:

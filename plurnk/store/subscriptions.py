@@ -87,10 +87,14 @@ def of_entry(db: apsw.Connection, entry_id: int) -> list[Subscription]:
     return _subscriptions(db, "WHERE entry_id = ?", entry_id)
 
 
-def of_session(db: apsw.Connection, session_id: int, *, include_closed: bool) -> list[Subscription]:
-    """Those of the session's runs."""
+def of_session(db: apsw.Connection, session_id: int, *, include_closed: bool, limit: int) -> list[Subscription]:
+    """Those of the session's runs; where there are more than ``limit``, those that live, then the newest."""
     only = "" if include_closed else " AND closed_at IS NULL"
-    return _subscriptions(db, f"WHERE run_id IN (SELECT id FROM runs WHERE session_id = ?){only}", session_id)
+    chosen = (
+        f"SELECT id FROM subscriptions WHERE run_id IN (SELECT id FROM runs WHERE session_id = ?){only}"
+        " ORDER BY closed_at IS NULL DESC, id DESC LIMIT ?"
+    )
+    return _subscriptions(db, f"WHERE id IN ({chosen})", session_id, limit)
 
 
 def has_untold(db: apsw.Connection, run_id: int) -> bool:

@@ -195,9 +195,10 @@ class LoopResolveParams(Params, frozen=True):
 
 
 class SubscriptionListParams(Params, frozen=True):
-    """``all``: those that are over, too."""
+    """``all``: those that are over, too. Of more than ``limit``: those that live, then the newest."""
 
     all: bool = False
+    limit: Annotated[int, Meta(ge=1, le=1000)] = 1000
 
 
 class SubscriptionCancelParams(Params, frozen=True):

@@ -19,7 +19,7 @@ async def listing(client: Client, asked: params.SubscriptionListParams) -> answe
     place = await client.state.place()
 
     def find(db: Snapshot) -> tuple[answers.SubscriptionView, ...]:
-        found = subscriptions.of_session(db, place.session_id, include_closed=asked.all)
+        found = subscriptions.of_session(db, place.session_id, include_closed=asked.all, limit=asked.limit)
         return tuple(_view(db, subscription) for subscription in found)
 
     return answers.SubscriptionListResult(subscriptions=await client.state.engine.store.read(find))

@@ -226,6 +226,18 @@ def test_where_doctor_says_that_commands_run_they_do_so_and_are_held_as_it_says(
     assert links[-1] == "1", "but for its own loopback"
 
 
+@pytest.mark.spec("4.6-doctor-tells-truth")
+def test_a_place_for_the_socket_that_others_can_enter_is_told_and_not_used(home: Home) -> None:
+    home.socket.parent.mkdir(parents=True, exist_ok=True)
+    home.socket.parent.chmod(0o755)
+    code, found, _ = examined(home)
+    assert (code, ("socket", "bad") in found) == (1, True)
+    assert home.plurnk("sessions").returncode == 1
+    home.socket.parent.chmod(0o700)
+    assert ("socket", "bad") not in examined(home)[1]
+    assert home.plurnk("sessions").returncode == 0
+
+
 @pytest.mark.spec("4.6-doctor-tells-truth", "4.6-fail-closed")
 def test_where_doctor_says_that_commands_are_refused_they_are_until_the_want_is_accepted(tmp_path: Path) -> None:
     path = path_without(tmp_path / "bin", "bwrap")

@@ -179,6 +179,11 @@ def test_bad_settings_are_listed(home: Home) -> None:
     ]
 
 
+@pytest.mark.spec("6.7-run-exit-codes")
+def test_run_has_its_own_status_for_what_is_wrong_before_it_begins(home: Home) -> None:
+    assert home.plurnk("run", "hello", "--port", "99999").returncode == 3
+
+
 def test_config_tells_values_and_sources(home: Home) -> None:
     (home.work / ".env").write_text("PLURNK_MODEL_a=openai/x\nOPENAI_API_KEY=sk-secret\nPLURNK_PROT=1\n")
     done = home.plurnk("config", "--max-turns", "7")

@@ -183,7 +183,7 @@ async def test_commands_and_proposals_are_asked_for_by_name(wire: Wire) -> None:
         ("op.exec", {"command": "make", "cwd": "src", "runtime": "bash"}),
         ("proposal.list", {}),
         ("loop.resolve", {"logEntryId": 4, "decision": "accept", "grant": {"network": True, "writable": []}}),
-        ("subscription.list", {"all": True}),
+        ("subscription.list", {"all": True, "limit": 1000}),
         ("subscription.cancel", {"id": 3}),
         ("subscription.cancel", {"target": "exec://sh-1"}),
     ]

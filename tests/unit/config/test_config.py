@@ -188,3 +188,28 @@ def test_a_projects_own_file_cannot_loosen_the_sandbox(tmp_path: Path) -> None:
     own.write_text("PLURNK_SANDBOX=read-only\n")
     assert load(tmp_path).sandbox == "read-only"
     assert load(tmp_path, {"PLURNK_SANDBOX": "off"}).sandbox == "off"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *(
+            "PLURNK_HOST",
+            "PLURNK_AUTH",
+            "PLURNK_ALLOWED_ORIGINS",
+            "PLURNK_INSECURE",
+            "PLURNK_TLS_CERT",
+            "PLURNK_TLS_KEY",
+        ),
+        *("OPENAI_BASE_URL", "PLURNK_MODEL_a__BASE_URL", "PLURNK_MODEL_a__API_KEY_ENV", "NEXT_BASE_URL"),
+    ],
+)
+def test_a_projects_own_file_cannot_let_anybody_in_or_send_keys_elsewhere(tmp_path: Path, name: str) -> None:
+    (tmp_path / ".env").write_text(f"{name}=1\nPLURNK_MODEL_a=openai/x\nOPENAI_API_KEY=sk-1\n")
+    settings = load(tmp_path)
+    assert settings.sources.get(name, "default") == "default"
+    assert name not in settings.env
+    assert {"PLURNK_MODEL_a", "OPENAI_API_KEY"} <= settings.env.keys()
+    assert settings.warnings == (
+        f"{name} is not taken from {tmp_path}/.env: a command can write that; plurnk.env is the place",
+    )
