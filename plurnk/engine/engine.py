@@ -87,13 +87,17 @@ class Engine:
 
         Cancelled: the prompt may or may not have been taken; if it was, it is driven.
         """
-        if self._draining:
-            raise Draining("the daemon is stopping")
+        self.check_takes_work()
         await self.models.provider(submission.alias)
         try:
             return await self.store.write(lambda tx: _submit(tx, run_id, submission, self._defaults))
         finally:
             self.drive(run_id)
+
+    def check_takes_work(self) -> None:
+        """Raise Draining once the daemon is stopping: no prompt is taken then, and no command started."""
+        if self._draining:
+            raise Draining("the daemon is stopping")
 
     def drive(self, run_id: int) -> None:
         """See that the run has a driver that looks for work after this."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import msgspec
 import trio
 
+from plurnk.engine.clients import ClientLoop
 from plurnk.errors import Malformed
 from plurnk.language.ast import (
     Copy,
@@ -36,8 +37,14 @@ PARSE_INLINE_CHARS: int = 4096
 """Longer texts are parsed on a thread: the worst of them take some 10 ms for so many characters."""
 
 
+async def _operations(client: Client, statements: Sequence[Statement]) -> ClientLoop:
+    if any(isinstance(statement, Exec) for statement in statements):
+        client.state.engine.check_takes_work()
+    return await client.state.operations()
+
+
 async def _do(client: Client, statement: Statement) -> OpResult:
-    operations = await client.state.operations()
+    operations = await _operations(client, [statement])
     results, _turn_id = await operations.run([statement])
     return results[0]
 
@@ -141,7 +148,7 @@ async def parse_and_do(client: Client, asked: params.OpParseParams) -> answers.O
     limit = client.state.engine.limits.max_commands
     if len(statements) > limit:
         raise Malformed(f"text: expected at most {limit} statements; got {len(statements)}")
-    operations = await client.state.operations()
+    operations = await _operations(client, statements)
     results, turn_id = await operations.run(statements)
     return answers.OpParseResult(results=tuple(results), errors=errors, turn_id=turn_id, loop_id=operations.loop_id)
 

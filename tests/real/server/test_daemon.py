@@ -402,6 +402,11 @@ async def test_while_it_drains_the_daemon_takes_no_prompt_and_a_second_signal_en
                 with pytest.raises(Refusal) as refused:
                     await client.call("loop.run", prompt="y", wait=False)
                 assert refused.value.code == -32008
+                for text in ("<<EXEC:true:EXEC", "<<READ(known://a)::READ <<EXEC:true:EXEC"):
+                    with pytest.raises(Refusal) as refused:
+                        await client.call("op.parse", text=text)
+                    assert refused.value.code == -32008
+                assert (await client.call("op.find", scope="known://"))["status"] == 200
                 # The live loop has ten minutes to end its turn; a second signal says that nobody waits.
                 os.kill(daemon.pid, signal.SIGTERM)
                 ended = await client.hear_until("loop/terminated")
