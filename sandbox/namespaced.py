@@ -44,14 +44,8 @@ class Setup:
 
 SetUp: TypeAlias = Callable[[Fds], Setup]
 
-READ_LIMIT_S: Final = 5.0
-"""For bubblewrap to be loaded and to read what it is told, which takes it a millisecond."""
-
-CHILD_LIMIT_S: Final = 5.0
-"""For the kernel to make the namespaces, which takes 1 to 3 ms on a quiet machine."""
-
-MOUNT_LIMIT_S: Final = 5.0
-"""For bubblewrap to make its mounts, once its processes are there: some milliseconds on a quiet machine."""
+STEP_LIMIT_S: Final = 5.0
+"""For bubblewrap to read what it is told, to make its namespaces, or its mounts: 1 to 3 ms each on a quiet machine."""
 
 CLOSE_LIMIT_S: Final = 5.0
 """For what was killed to go: at once, unless the kernel has much memory to free or waits for a disk."""
@@ -201,9 +195,9 @@ class _Namespaced:
         were we to die, it would wait until the keeper comes.
         """
         setup = set_up(self._pipes.fds)
-        self._pipes.arguments.give(_joined(setup.arguments), READ_LIMIT_S)
+        self._pipes.arguments.give(_joined(setup.arguments), STEP_LIMIT_S)
         self._pipes.arguments.close()
-        line = self._pipes.status_line(CHILD_LIMIT_S)
+        line = self._pipes.status_line(STEP_LIMIT_S)
         # Should it end meanwhile, it closes its pipes.
         with suppress(ProcessLookupError):
             self._init = Held(json.loads(line)["child-pid"]) if line else None
@@ -215,14 +209,14 @@ class _Namespaced:
                 self._group.enter(self._init.pid, born_here=True)
         meant = setup.meant()
         # The script is the last of the mounts: once it is read, the others are there.
-        if not self._pipes.script.give(script, MOUNT_LIMIT_S):
+        if not self._pipes.script.give(script, STEP_LIMIT_S):
             raise NotStarted(self._complaint())
         mountinfo = _mountinfo(self._init.pid)
         self._pipes.script.close()
         if not mounts.are_as_meant(meant, mountinfo) and not self._init.has_ended:
             raise NotStarted("what was to be mounted was exchanged for something else meanwhile")
         trio.from_thread.check_cancelled()
-        if not self._pipes.block.give(b"x", MOUNT_LIMIT_S):
+        if not self._pipes.block.give(b"x", STEP_LIMIT_S):
             raise NotStarted(self._complaint())
 
     def _complaint(self) -> str:

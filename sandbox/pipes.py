@@ -23,9 +23,6 @@ PIPE_BYTES: Final = 256 * 1024
 _STATUS_BYTES: Final = 64 * 1024
 """Far above what bubblewrap says of itself, and what a pipe holds."""
 
-_LOOK_MS: Final = 50
-"""Between two looks whether we are cancelled."""
-
 
 @contextmanager
 def open_pipes(*, seccomp: bytes | None) -> Iterator[Pipes]:
@@ -145,10 +142,7 @@ def _is_ready(fd: int, event: int, deadline: float) -> bool:
     """Wait for ``event`` at ``fd``, or for its other end to be closed; False: time is up."""
     asked = select.poll()
     asked.register(fd, event)
-    while not asked.poll(_LOOK_MS):
-        if time.monotonic() > deadline:
-            return False
-    return True
+    return bool(asked.poll(max(0.0, deadline - time.monotonic()) * 1000))
 
 
 def _pipe(reader: ExitStack, writer: ExitStack) -> tuple[int, int]:
