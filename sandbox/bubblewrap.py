@@ -109,14 +109,6 @@ def meant(policy: Policy, surroundings: Surroundings) -> tuple[Meant, ...]:
     )
 
 
-def is_seen(path: str, policy: Policy, surroundings: Surroundings) -> bool:
-    """Whether what the machine has at ``path`` can be seen there from inside."""
-    if policy.profile == "off":
-        return True
-    above = [layer for layer in _layers(policy, surroundings) if contains(layer.path, path)]
-    return not above or above[-1].seen != "covered"
-
-
 def temporary_directory(policy: Policy, surroundings: Surroundings) -> str:
     """Where the command has its temporary files, as it sees it: its TMPDIR."""
     if policy.profile == "off":

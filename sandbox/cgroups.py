@@ -169,7 +169,7 @@ class Cgroup:
         for base, directory in self._places:
             directory.mkdir()
             for name, value in _settings(base, directory, limits).items():
-                (directory / name).write_text(value, "ascii")
+                _write(directory / name, value)
 
     @contextmanager
     def births(self) -> Iterator[None]:
@@ -186,13 +186,13 @@ class Cgroup:
         try:
             for base, directory in self._places:
                 if base.version == 1:
-                    (directory / _THREADS).write_text(_MYSELF, "ascii")
+                    _write(directory / _THREADS, _MYSELF)
                     entered.append(base)
             yield
         finally:
             for base in entered:
                 try:
-                    (base.directory / _THREADS).write_text(_MYSELF, "ascii")
+                    _write(base.directory / _THREADS, _MYSELF)
                 except OSError:
                     logger.exception("%s cannot be left again", self.name)
 
@@ -204,7 +204,7 @@ class Cgroup:
         """
         for base, directory in self._places:
             if base.version == 2 or not born_here:
-                (directory / _PROCESSES).write_text(str(pid), "ascii")
+                _write(directory / _PROCESSES, str(pid))
 
     def pids(self) -> list[int]:
         """Which processes are in it."""
@@ -240,6 +240,15 @@ class Cgroup:
             except OSError:
                 gone = False
         return gone
+
+
+def _write(path: Path, text: str) -> None:
+    """In one call, as the kernel wants it, and in half the time of ``write_text``."""
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC)
+    try:
+        os.write(fd, text.encode("ascii"))
+    finally:
+        os.close(fd)
 
 
 def _settings(base: Base, directory: Path, limits: Limits) -> dict[str, str]:

@@ -1,8 +1,7 @@
 """What a daemon that is killed may leave: who takes it away at once, and who takes away the rest.
 
-The commands themselves end by their parent-death signals. What can be left is what was just being started: a
-bubblewrap that waits for our word and would for ever, one whose inner process had that word a tenth of a millisecond
-ago and had no such signal yet (bubblewrap 0.8), so that its command runs; and empty control groups.
+The commands themselves end by their parent-death signals. What can be left is a bubblewrap that was just being started
+(it runs nothing, and waits for our word for ever), and empty control groups.
 """
 
 from __future__ import annotations

@@ -54,8 +54,22 @@ _FIRST_LOOK_S: Final = 0.002
 _LAST_LOOK_S: Final = 0.05
 """Between two looks for processes that were born after TERM was sent to the others."""
 
-NOT_EXECUTABLE: Final = 126
-"""The exit status of a program that is there and cannot be executed, as the shells have it."""
+_GATE: Final = (
+    "/bin/sh",
+    "-c",
+    """case $1 in */*) [ -f "$1" ] && [ -x "$1" ] ;; *) command -v -- "$1" >/dev/null 2>&1 ;; esac
+echo $?; read -r go && exec "$@\"""",
+    "sh",
+)
+"""What stands before the command: ``[..., "--", *_GATE, *command]``.
+
+It says on stdout whether the command is there, waits for a line on stdin, and becomes the command. When whoever
+started it is gone it reads the end of stdin instead, and ends. That bubblewrap waits for our word cannot stand in for
+it: that comes before the command is forked, and until then no process in the namespace has a parent-death signal
+(bubblewrap 0.8), so a daemon killed at that moment would leave a command that nobody owns.
+"""
+
+_ANSWER_BYTES: Final = 64
 
 _NO_SCRIPT: Final = b"\n"
 """Something has to be read, for us to see that it is."""
@@ -135,6 +149,7 @@ class _Namespaced:
 
     def __init__(self, name: str, pipes: Pipes, group: Cgroup | None, argv: Sequence[str]) -> None:
         self.name = name
+        self._program = argv[1]
         self._pipes = pipes
         self._group = group
         self._init: Held | None = None
@@ -144,7 +159,7 @@ class _Namespaced:
             with nullcontext() if group is None else group.births():
                 self._popen = subprocess.Popen(  # noqa: S603 – running commands is what we are for
                     # Init has the name too, so that the tree of a dead daemon can be told.
-                    [name, "--args", str(pipes.fds.arguments), "--", *argv[1:]],
+                    [name, "--args", str(pipes.fds.arguments), "--", *_GATE, *argv[1:]],
                     executable=argv[0],
                     stdin=pipes.child_stdin,
                     stdout=pipes.child_stdout,
@@ -187,9 +202,11 @@ class _Namespaced:
             await trio.to_thread.run_sync(self._start, set_up, script, rlimits)
         except OSError as error:
             raise NotStarted(f"the command cannot be started: {error}") from error
+        assert self._init is not None
+        await self._pass_gate(self._init.pid)
 
     def _start(self, set_up: SetUp, script: bytes, rlimits: Mapping[int, int]) -> None:
-        """Say what to mount, set the limits, compare what is mounted with what was meant, and only then let it begin.
+        """Say what to mount, set the limits, compare what is mounted with what was meant; only then comes the gate.
 
         Bubblewrap waits for the end of the script, and then for our word, for which it has a pipe that never ends:
         were we to die, it would wait until the keeper comes.
@@ -218,6 +235,23 @@ class _Namespaced:
         trio.from_thread.check_cancelled()
         if not self._pipes.block.give(b"x", STEP_LIMIT_S):
             raise NotStarted(self._complaint())
+
+    async def _pass_gate(self, init: int) -> None:
+        answer = b""
+        while not answer.endswith(b"\n"):
+            got = await self.stdout.receive_some(_ANSWER_BYTES)
+            if not got:
+                raise NotStarted(self._complaint())
+            answer += got
+        if answer != b"0\n":
+            raise NotStarted(f"{self._program}: there is no such program inside the sandbox")
+        # Once it sleeps it has set its parent-death signal, so that we may die from now on. It nearly always does.
+        while (found := proc.stat(init)) is not None and found.state != "S":  # noqa: ASYNC110 – of the kernel
+            await trio.sleep(_FIRST_LOOK_S)
+        try:
+            os.write(self.stdin.fileno(), b"\n")
+        except BrokenPipeError as error:
+            raise NotStarted(self._complaint()) from error
 
     def _complaint(self) -> str:
         lines = self._pipes.said_on_stderr().strip().splitlines()
@@ -255,8 +289,7 @@ class _Namespaced:
         code = self._pipes.exit_code()
         if code is None:
             ended = self._popen.returncode
-            # It was killed, or it could not become the command, and has said why on stderr.
-            code = 128 - ended if ended < 0 else NOT_EXECUTABLE
+            code = 128 - ended if ended < 0 else ended
         try:
             name = signal.Signals(code - 128).name if code > 128 else None
         except ValueError:

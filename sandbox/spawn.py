@@ -1,8 +1,5 @@
 """The one way to start a command: with what this machine has, or not at all."""
 
-# Paths are words of a command line here, so they stay text.
-# ruff: noqa: PTH112, PTH113, PTH118
-
 from __future__ import annotations
 
 import logging
@@ -17,9 +14,8 @@ import trio
 from sandbox import bubblewrap, landlock, private, repository, seccomp, surroundings
 from sandbox.host import HOW_TO_ACCEPT, Host
 from sandbox.links import real
-from sandbox.mounts import Meant
 from sandbox.namespaced import Setup, open_namespaced
-from sandbox.paths import contains, is_within
+from sandbox.paths import is_within
 from sandbox.policy import Command, Policy
 from sandbox.process import Fds, NotStarted, Process
 from sandbox.supervised import Plan, open_supervised
@@ -77,12 +73,8 @@ async def _open_in_bubblewrap(command: Command, policy: Policy, host: Host) -> A
             raise NotStarted(f"the command was not started: {error.strerror}: {error.filename}") from error
         absent.extend(around.repository.absent)
 
-        def meant() -> tuple[Meant, ...]:
-            _look_for_program(command, policy, around)
-            return bubblewrap.meant(policy, around)
-
         arguments = bubblewrap.arguments(policy, command, around, fds=fds, version=host.bubblewrap_version)
-        return Setup(arguments=arguments, meant=meant)
+        return Setup(arguments=arguments, meant=partial(bubblewrap.meant, policy, around))
 
     script = () if command.script is None else (bubblewrap.script_path(policy.profile),)
     program = seccomp.program(host.machine) if host.has_seccomp and policy.profile != "off" else None
@@ -102,33 +94,6 @@ async def _open_in_bubblewrap(command: Command, policy: Policy, host: Host) -> A
             # Shield: a name that git obeys is not left behind, whoever ended the command.
             with trio.move_on_after(CLEAN_LIMIT_S, shield=True):
                 await trio.to_thread.run_sync(_clean, tuple(absent))
-
-
-def _look_for_program(command: Command, policy: Policy, around: Surroundings) -> None:
-    """Find out early whether there can be such a program; what cannot be told so is an exit status of 126.
-
-    Raises:
-        NotStarted: there is none, or no such directory to run it in.
-    """
-    program, directories = command.argv[0], command.env.get("PATH", os.defpath).split(":")
-    granted = (policy.root, *policy.writable)
-    private = None if policy.tmp is None else bubblewrap.temporary_directory(policy, around)
-
-    def is_private(path: str) -> bool:
-        """Whether it is in the commands' own temporary directory, of which nothing can be said from here."""
-        return private is not None and contains(private, path) and not is_within(path, granted)
-
-    def can_be(path: str) -> bool:
-        if is_private(path):
-            return True
-        is_here = os.path.isfile(path) and os.access(path, os.X_OK)
-        return is_here and any(bubblewrap.is_seen(each, policy, around) for each in (path, real(path)))
-
-    if not is_private(command.cwd) and not os.path.isdir(command.cwd):
-        raise NotStarted(f"{command.cwd}: there is no such directory")
-    paths = [os.path.join(command.cwd, program)] if "/" in program else [f"{each}/{program}" for each in directories]
-    if not any(map(can_be, paths)):
-        raise NotStarted(f"{program}: there is no such program inside the sandbox")
 
 
 def _clean(absent: tuple[str, ...]) -> None:

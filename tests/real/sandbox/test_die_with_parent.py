@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from sandbox import names
+from sandbox import names, proc
 from sandbox.cgroups import probe
 from sandbox.leftovers import open_keeper, sweep
 from tests.support import processes
@@ -49,9 +49,10 @@ async def test_nothing_survives_a_daemon_that_is_killed_while_it_starts_commands
 
 
 @pytest.mark.spec("4.5-die-with-daemon")
-async def test_without_a_keeper_the_next_daemon_sweeps_what_was_being_started() -> None:
+async def test_without_a_keeper_no_command_survives_and_the_next_daemon_sweeps_the_rest() -> None:
     mark = new_mark()
     _start_and_kill(_command(False, "daemons", mark))
+    await until(lambda: [pid for pid in marked(mark) if not _is_bubblewrap(pid)] == [], DIES_WITHIN_S)
     maker = probe()
     found = set(sweep(maker))
     await until(lambda: marked(mark) == [], DIES_WITHIN_S)
@@ -89,6 +90,10 @@ def _start_and_kill(command: list[str]) -> None:
 def _command(is_ordinary: bool, *arguments: str) -> list[str]:
     module = ("-m", "tests.support.trees", *arguments)
     return as_ordinary_user(*module) if is_ordinary else [sys.executable, *module]
+
+
+def _is_bubblewrap(pid: int) -> bool:
+    return proc.command_line(pid)[1:2] == ["--args"]
 
 
 def _groups_of(pid: int) -> list[str]:
