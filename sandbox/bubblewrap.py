@@ -72,7 +72,7 @@ def arguments(
     5. The script, readable by the user alone; an empty line where there is none.
 
     A mount that would change nothing is left out. With the profile ``off`` there is a PID namespace with its own
-    /proc and nothing else.
+    /proc, in which the script is, and nothing else.
     """
     return [
         "--die-with-parent",
