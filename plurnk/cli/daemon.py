@@ -6,7 +6,7 @@ import argparse
 import fcntl
 import os
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Final, TypeAlias, cast
@@ -45,21 +45,20 @@ def with_daemon(options: argparse.Namespace, work: Work, *, failed: int) -> int:
     try:
         return trio.run(all_of_it)
     except (ClientError, RequestError, BaseExceptionGroup) as raised:
-        error = _only_leaf(raised)
-        if not isinstance(error, ClientError | RequestError):
-            raise error from None
-        print(f"plurnk: {error}", file=sys.stderr)
+        # Several tasks may have met with the end of the daemon, each in its way.
+        errors = list(_leaves(raised))
+        if strange := [error for error in errors if not isinstance(error, ClientError | RequestError)]:
+            raise (strange[0] if len(strange) == 1 else raised) from None
+        print(f"plurnk: {errors[0]}", file=sys.stderr)
         return failed
 
 
-def _only_leaf(error: BaseException) -> BaseException:
-    leaf = error
-    while isinstance(leaf, BaseExceptionGroup):
-        inner = cast("tuple[BaseException, ...]", leaf.exceptions)
-        if len(inner) != 1:
-            return error
-        leaf = inner[0]
-    return leaf
+def _leaves(error: BaseException) -> Iterator[BaseException]:
+    if not isinstance(error, BaseExceptionGroup):
+        yield error
+        return
+    for inner in cast("tuple[BaseException, ...]", error.exceptions):
+        yield from _leaves(inner)
 
 
 async def _reach(settings: Settings, options: argparse.Namespace) -> str | Path:

@@ -73,6 +73,22 @@ def test_what_is_written_comes_as_it_is_written_and_ctrl_c_ends_it(home: Home) -
 
 
 @needs_bubblewrap
+def test_when_the_daemon_is_killed_who_follows_a_command_is_told_in_a_sentence(home: Home) -> None:
+    """Its output, its errors and what is told of it break off at once, each in a task of its own."""
+    command = home.command("op", "--yolo", "<<EXEC:while :; do echo x; echo y >&2; sleep 0.02; done:EXEC")
+    with subprocess.Popen(command, env=home.env, cwd=home.work, stdout=-1, stderr=-1, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "x\n"
+        home.stop_daemon(signal.SIGKILL)
+        _out, error = process.communicate(timeout=END_S)
+    assert process.returncode == 1
+    started, _entry, *said = (line for line in error.splitlines() if line != "y")
+    assert started.startswith("plurnk: starting the daemon")
+    assert len(said) == 1, error
+    assert said[0].startswith("plurnk: nobody answers at ")
+
+
+@needs_bubblewrap
 def test_detached_commands_are_listed_and_killed(home: Home) -> None:
     for session in ("one", "two"):
         started = yolo(home, "sleep 600", "--detach", "--session", session)
