@@ -50,6 +50,10 @@ class Conflict(PlurnkError):
     status = 409
 
 
+class Stale(Conflict):
+    """What was shown is no longer what would be done; the world has changed since."""
+
+
 class TooLarge(PlurnkError):
     status = 413
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import argparse
 import functools
-from collections.abc import Callable, Mapping
-from typing import Any, Final, NamedTuple
+from collections.abc import Mapping
+from typing import Any, Final
 
 from plurnk import __version__
+from plurnk.cli.arguments_of_proposals import OF_PROPOSALS
+from plurnk.cli.flags import Command, as_json, positive, settings
 from plurnk.config import VARIABLES
 
 # `run --max-turns` is a parameter of that one loop.
@@ -27,7 +29,7 @@ def build_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    parser.add_argument("--version", action="version", version=f"plurnk {__version__}")
+    parser.add_argument("-V", "--version", action="version", version=f"plurnk {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for name, command in COMMANDS.items():
         added = commands.add_parser(
@@ -42,62 +44,28 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-class Command(NamedTuple):
-    """``arguments`` adds the options; ``plurnk.cli.<name>.main`` is what they are given to."""
-
-    summary: str
-    description: str
-    examples: tuple[tuple[str, str], ...]
-    arguments: Callable[[argparse.ArgumentParser], None]
-
-
 def _examples(*examples: tuple[str, str]) -> str:
     width = max(len(example) for example, _ in examples)
     return "examples:\n" + "\n".join(f"  {example:{width}}  {meaning}" for example, meaning in examples)
 
 
-def _settings(parser: argparse.ArgumentParser, *, shown: bool, without: frozenset[str] = frozenset()) -> None:
-    """Give every variable its flag. Where they are not what the command is about, the help only mentions them."""
-    group = parser.add_argument_group(
-        "configuration",
-        "Each is a variable, too (--db-path is PLURNK_DB_PATH); a flag beats it."
-        if shown
-        else "Every setting has a flag; 'plurnk config --help' lists them.",
-    )
-    group.add_argument("--config", metavar="NAME", help="read the file .env.NAME of this directory, too")
-    for name, variable in VARIABLES.items():
-        if name not in without:
-            text = f"{variable.help} [{variable.default or 'empty'}]".replace("%", "%%")
-            group.add_argument(
-                variable.flag,
-                dest=name,
-                metavar="VALUE",
-                default=argparse.SUPPRESS,
-                help=text if shown else argparse.SUPPRESS,
-            )
-
-
-def _json(parser: argparse.ArgumentParser, text: str) -> None:
-    parser.add_argument("--json", action="store_true", help=text)
-
-
 def _serve(parser: argparse.ArgumentParser) -> None:
-    _settings(parser, shown=True)
+    settings(parser, shown=True)
 
 
 def _run(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("prompt", metavar="PROMPT", help="what to do; - reads it from standard input")
     parser.add_argument("--session", metavar="NAME", help="work in this session, made if there is none [a new one]")
     parser.add_argument("--alias", metavar="ALIAS", help="the model, as in PLURNK_MODEL_<ALIAS> [PLURNK_MODEL]")
-    parser.add_argument("--max-turns", metavar="N", type=_positive, help="turns at most [PLURNK_MAX_TURNS]")
+    parser.add_argument("--max-turns", metavar="N", type=positive, help="turns at most [PLURNK_MAX_TURNS]")
     manner = parser.add_mutually_exclusive_group()
     manner.add_argument("--yolo", action="store_true", help="accept every proposal without asking")
     manner.add_argument("--ask", action="store_true", help="change nothing outside of the session's own notes")
     place = parser.add_mutually_exclusive_group()
     place.add_argument("--root", metavar="DIR", help="the project's directory [the current one]")
     place.add_argument("--headless", action="store_true", help="no project directory at all")
-    _json(parser, "print every event as one line of JSON instead of the answer")
-    _settings(parser, shown=False, without=_OWN_OF_RUN)
+    as_json(parser, "print every event as one line of JSON instead of the answer")
+    settings(parser, shown=False, without=_OWN_OF_RUN)
 
 
 def _op(parser: argparse.ArgumentParser) -> None:
@@ -106,8 +74,8 @@ def _op(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--root", metavar="DIR", help="from now on the session's project directory [as it is]")
     parser.add_argument("--yolo", action="store_true", help="accept what is proposed without asking")
     parser.add_argument("--detach", action="store_true", help="print the addresses of commands and leave them running")
-    _json(parser, "print the raw results, and how each command ended")
-    _settings(parser, shown=False)
+    as_json(parser, "print the raw results, and how each command ended")
+    settings(parser, shown=False)
 
 
 def _parse(parser: argparse.ArgumentParser) -> None:
@@ -118,44 +86,38 @@ def _log(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--session", metavar="NAME", help="[the newest]")
     parser.add_argument("--run", metavar="NAME", help="a run of the session [its first]")
     parser.add_argument("--follow", action="store_true", help="go on with new rows as they come, until Ctrl-C")
-    _json(parser, "print every row as one line of JSON")
-    _settings(parser, shown=False)
+    as_json(parser, "print every row as one line of JSON")
+    settings(parser, shown=False)
 
 
 def _ps(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--all", action="store_true", help="those that are over, too")
     parser.add_argument("--session", metavar="NAME", help="[the newest 100 sessions]")
-    _json(parser, "print every stream as one line of JSON")
-    _settings(parser, shown=False)
+    as_json(parser, "print every stream as one line of JSON")
+    settings(parser, shown=False)
 
 
 def _kill(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("target", metavar="TARGET|ID", help="its address, such as exec://sh-1 or sh-1, or its number")
     parser.add_argument("--session", metavar="NAME", help="[whichever of the newest 100 has it]")
-    _settings(parser, shown=False)
+    settings(parser, shown=False)
 
 
 def _doctor(parser: argparse.ArgumentParser) -> None:
-    _json(parser, "print it as one JSON object")
-    _settings(parser, shown=False)
+    as_json(parser, "print it as one JSON object")
+    settings(parser, shown=False)
 
 
 def _sessions(parser: argparse.ArgumentParser) -> None:
-    _json(parser, "print every session as one line of JSON")
-    _settings(parser, shown=False)
+    as_json(parser, "print every session as one line of JSON")
+    settings(parser, shown=False)
 
 
 def _config(parser: argparse.ArgumentParser) -> None:
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="print it as one JSON object")
     form.add_argument("--reference", action="store_true", help="print what every variable means, as Markdown")
-    _settings(parser, shown=True)
-
-
-def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"expected a whole number, 1 or more; got {text!r}")
-    return int(text)
+    settings(parser, shown=True)
 
 
 COMMANDS: Final[Mapping[str, Command]] = {
@@ -163,8 +125,10 @@ COMMANDS: Final[Mapping[str, Command]] = {
         "work on a prompt and print the answer",
         "Give a prompt to a model, watch it work on standard error, and get the answer alone on standard output.\n"
         "Starts the daemon if none answers; the work goes on there even if you leave.\n\n"
-        "Commands that the model wants to run are shown and asked about; --yolo accepts them, and where there\n"
-        "is neither a terminal nor --yolo they are rejected.\n\n"
+        "Commands that the model wants to run and changes to files are shown and asked about; --yolo accepts\n"
+        "them, and where there is neither a terminal nor --yolo they are rejected. Of the answers, edit opens\n"
+        "the command or the file's new text in $VISUAL or $EDITOR, always accepts what is like it from then on\n"
+        "(plurnk approvals), and view shows all of a long diff in $PAGER.\n\n"
         "Ctrl-C cancels the loop, a second one leaves at once.\n"
         "Exit code: 0 done, 2 turn limit, 3 any other end, 130 cancelled by Ctrl-C.",
         (
@@ -179,14 +143,15 @@ COMMANDS: Final[Mapping[str, Command]] = {
         "do operations by hand",
         "Carry out statements as a model would, in a session of your own, and print each result:\n"
         "status, target, content. Exit code: 0 if every status is below 400 and all could be read, else 1.\n\n"
-        "An EXEC shows the command and asks. Then what it writes is passed on as it comes, and the exit code\n"
-        "is the command's. Ctrl-C ends the command, a second one leaves it running. Without a terminal and\n"
-        "without --yolo it is rejected.",
+        "What writes to a file shows the diff and asks, an EXEC the command. Then what that writes is passed on\n"
+        "as it comes, and the exit code is the command's. Ctrl-C ends the command, a second one leaves it running.\n"
+        "Without a terminal and without --yolo it is rejected.",
         (
             ("plurnk op '<<EDIT(known://a):x:EDIT <<READ(known://a)::READ'", "write a note and read it"),
             ("plurnk op '<<FIND(known://**)::FIND'", "the addresses of all notes"),
             ("plurnk op --session notes - < statements.txt", "in a certain session"),
             ("plurnk op --root . '<<EXEC:make test:EXEC'", "run a command in this directory, in the sandbox"),
+            ("plurnk op --root . '<<MOVE(a.txt):b.txt:MOVE'", "rename a file, once you have seen what changes"),
             ("plurnk op --yolo --detach '<<EXEC:make:EXEC'", "start one and go; plurnk ps shows it"),
         ),
         _op,
@@ -221,6 +186,7 @@ COMMANDS: Final[Mapping[str, Command]] = {
         ),
         _kill,
     ),
+    **OF_PROPOSALS,
     "sessions": Command(
         "list the sessions",
         "List the sessions, newest first.",

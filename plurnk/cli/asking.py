@@ -3,35 +3,32 @@
 from __future__ import annotations
 
 import os
-import shlex
-import shutil
 import sys
-import tempfile
 import termios
-from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Final
+from pathlib import PurePosixPath
+from typing import Final
 
 import trio
 
+from plurnk.cli.approving import covers, in_words, narrowest, pattern, with_pattern
+from plurnk.cli.editing import edited, paged
+from plurnk.cli.reviewing import Proposed, has_colours, is_of_file, review
 from plurnk.cli.rows import REJECTED, printable
-from plurnk.wire.answers import ProposalView
-from plurnk.wire.notifications import LoopProposal
-from plurnk.wire.params import Decision
+from plurnk.wire.params import ApprovalAddParams, Decision
 
-_QUESTION: Final = "Accept? [y]es, [n]o (a word of why may follow), [e]dit: "
+_QUESTION: Final = "Accept? [y]es, [n]o (a word of why may follow), [e]dit, [a]lways, [v]iew: "
 _ANSWER_BYTES: Final = 4096  # a terminal's longest line
-_EDITORS: Final = ("VISUAL", "EDITOR")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """``body`` replaces what was proposed; ``outcome`` is what the model is told."""
+    """``body`` replaces what was proposed; ``outcome`` is what the model is told; ``always`` holds from now on."""
 
     decision: Decision
     body: str | None = None
     outcome: str | None = None
+    always: ApprovalAddParams | None = None
 
 
 def can_ask() -> bool:
@@ -39,84 +36,81 @@ def can_ask() -> bool:
     return sys.stdin.isatty() and sys.stderr.isatty()
 
 
-def described(proposal: LoopProposal | ProposalView, body: str) -> str:
-    """Return what is to be decided about: the command, where it runs, and what it may do."""
-    attrs = proposal.attrs
-    heading = f"{proposal.op} by {attrs.get('runtime', '?')} in {attrs.get('cwd', '?')}"
-    sandbox: Mapping[str, Any] = attrs.get("sandbox") or {}
-    if sandbox:
-        heading += f" ({_allowed(sandbox)})"
-    lines = [f"{heading}:", *(f"  │ {line}" for line in body.rstrip("\n").split("\n"))]
-    return printable("\n".join(lines))
-
-
-def _allowed(sandbox: Mapping[str, Any]) -> str:
-    profile = sandbox.get("profile", "?")
-    if profile == "off":
-        return "no sandbox: it may do whatever you may"
-    parts = [f"sandbox {profile}", "with network" if sandbox.get("network") else "no network"]
-    writable = [str(path) for path in sandbox.get("writable") or ()]
-    if writable:
-        parts.append(f"may write {', '.join(writable)}")
-    return ", ".join(parts)
-
-
-async def ask(proposal: LoopProposal | ProposalView) -> Answer:
+async def ask(proposal: Proposed) -> Answer:
     """Show the proposal on standard error and wait until a person has decided.
 
     Cancelled: nothing was decided; the line that was being typed is dropped.
     """
-    body = proposal.body
-    _say(described(proposal, body))
+    body: str | None = None  # None: as it was proposed
+    colours = has_colours(sys.stderr)
+    _say(review(proposal, colours=colours))
     while True:
-        # What was typed before the question was there is no answer to it.
-        termios.tcflush(sys.stdin, termios.TCIFLUSH)
-        print(_QUESTION, end="", file=sys.stderr, flush=True)
-        word, _, rest = (await _line()).strip().partition(" ")
+        word, _, rest = (await _line(_QUESTION) or "").strip().partition(" ")
         match word.lower():
             case "y" | "yes":
-                return Answer(decision="accept", body=None if body == proposal.body else body)
+                return Answer(decision="accept", body=body)
             case "n" | "no" | "":
                 return Answer(decision="reject", outcome=f"{REJECTED}: {rest.strip()}" if rest.strip() else None)
             case "e" | "edit":
-                body = await _edited(body)
-                _say(described(proposal, body))
+                body = await _edited(proposal, body)
+                _say(review(proposal, body=body, colours=colours))
+            case "a" | "always" if body is not None:
+                _say("It was edited, and always would accept it as it was proposed; y accepts this one.")
+            case "a" | "always":
+                if (always := await _always(proposal)) is not None:
+                    return Answer(decision="accept", always=always)
+            case "v" | "view":
+                await paged(review(proposal, body=body, colours=colours, whole=True))
             case _:
-                _say("y, n or e, please.")
+                _say("y, n, e, a or v, please.")
+
+
+async def _edited(proposal: Proposed, body: str | None) -> str | None:
+    """Have the command or the file's new text edited; None: it is as it was proposed."""
+    proposed: str | None = proposal.body
+    name = "command"
+    if is_of_file(proposal):
+        proposed, name = proposal.attrs.get("patched"), PurePosixPath(proposal.attrs["path"]).name
+    if proposed is None:
+        _say("There is no new text that could be edited here: it is none, or too much.")
+        return None
+    result = await edited(proposed if body is None else body, name)
+    return None if result == proposed else result
+
+
+async def _always(proposal: Proposed) -> ApprovalAddParams | None:
+    """Have a person say what is accepted from now on; None: nothing."""
+    approval = narrowest(proposal)
+    if approval is None:
+        _say("Nothing narrow would accept this one always; y accepts it once.")
+        return None
+    while True:
+        _say(printable(f"From now on, in this session, accept {in_words(approval)}"))
+        text = await _line("Enter agrees, another pattern replaces this one, n goes back: ")
+        # A line without even an end is Ctrl-D: somebody who leaves agrees to nothing.
+        if text is None or text.strip() == "n":
+            return None
+        if not text.strip():
+            return approval
+        other = with_pattern(approval, text.strip())
+        if covers(other, proposal):
+            approval = other
+        else:
+            _say(printable(f"{pattern(other)} would not accept this one."))
 
 
 def _say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-async def _line() -> str:
-    """Wait for a line; one that is ended by Ctrl-D is empty. Not on a thread, which nobody could call back."""
+async def _line(question: str) -> str | None:
+    """Ask, and wait for a line; None: Ctrl-D. Not on a thread, which nobody could call back."""
+    # What was typed before the question was there is no answer to it.
+    termios.tcflush(sys.stdin, termios.TCIFLUSH)
+    print(question, end="", file=sys.stderr, flush=True)
     try:
         await trio.lowlevel.wait_readable(sys.stdin)
     except trio.Cancelled:
         _say("")  # what is said next does not belong to the question
         raise
-    return os.read(sys.stdin.fileno(), _ANSWER_BYTES).decode(errors="replace")
-
-
-async def _edited(body: str) -> str:
-    """Return what a person makes of ``body`` with their editor; it stays as it is if that does not work out."""
-    named = next((os.environ[name] for name in _EDITORS if os.environ.get(name)), None)
-    editor = named or shutil.which("vi") or shutil.which("nano")
-    if editor is None:
-        _say("There is no editor; the variable EDITOR would name one.")
-        return body
-    with tempfile.TemporaryDirectory(prefix="plurnk-") as folder:
-        file = Path(folder) / "command"
-        file.write_text(body, "utf-8")
-        try:
-            done = await trio.run_process([*shlex.split(editor), str(file)], stdin=None, check=False)
-            edited = file.read_text("utf-8")
-        except (OSError, UnicodeDecodeError, ValueError) as error:
-            _say(f"{editor} did not work: {error}")
-            return body
-    if done.returncode != 0:
-        _say(f"{editor} ended with {done.returncode}; the command stays as it was.")
-        return body
-    # Editors end the last line; who proposed it may not have.
-    return edited if body.endswith("\n") else edited.removesuffix("\n")
+    return os.read(sys.stdin.fileno(), _ANSWER_BYTES).decode(errors="replace") or None

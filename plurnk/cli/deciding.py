@@ -2,21 +2,33 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Final
 
 import trio
 
+from plurnk.cli.approving import in_words
 from plurnk.cli.asking import Answer, ask, can_ask
-from plurnk.cli.rows import REJECTED, first_line, printable
+from plurnk.cli.reviewing import Proposed, digest_of, summary
+from plurnk.cli.rows import REJECTED, printable
 from plurnk.cli.waterfall import Waterfall
-from plurnk.client import Client, Disconnected, Heard, RequestError
-from plurnk.wire.answers import LoopResolveResult, ProposalView
-from plurnk.wire.notifications import LogEntryUpdated, LoopProposal
+from plurnk.client import Client, ClientError, Disconnected, Heard, RequestError
+from plurnk.wire.notifications import LogEntryUpdated
+from plurnk.wire.params import ApprovalAddParams
 
 NOBODY: Final = Answer(
-    decision="reject", outcome=f"{REJECTED}: nobody can be asked here; commands run with --yolo or from a terminal"
+    decision="reject",
+    outcome=f"{REJECTED}: nobody can be asked here; proposals are accepted by --yolo or at a terminal",
 )
 _CANCELLED: Final = Answer(decision="cancel")
+
+
+@dataclass(frozen=True, slots=True)
+class _Open:
+    """A proposal that has no answer yet; who leaves ``scope`` asks no longer."""
+
+    proposal: Proposed
+    scope: trio.CancelScope
 
 
 class Decider:
@@ -31,61 +43,80 @@ class Decider:
         self._tasks = tasks
         self._yolo = yolo
         self._one_at_a_time = trio.Lock()
-        self._taken: set[int] = set()
-        self._open: dict[int, trio.CancelScope] = {}
+        self._seen: set[int] = set()
+        self._open: dict[int, _Open] = {}
         self.refused = 0
 
-    def take(self, proposal: LoopProposal | ProposalView) -> None:
-        """See that it is answered, but for one that the daemon accepts by itself."""
-        if proposal.flags.get("yolo") is not True and proposal.log_entry_id not in self._taken:
-            self._taken.add(proposal.log_entry_id)
-            self._open[proposal.log_entry_id] = trio.CancelScope()
-            self._tasks.start_soon(self._see_to, proposal)
+    def take(self, proposal: Proposed) -> None:
+        """See that it is answered, but for one that the daemon accepts by itself: by the loop's flag or an approval.
+
+        Once: the open ones are told again to whoever attaches, so after every link that broke.
+        """
+        row_id = proposal.log_entry_id
+        accepted = proposal.flags.get("yolo") is True or proposal.flags.get("approved") is not None
+        if not accepted and row_id not in self._seen:
+            self._seen.add(row_id)
+            self._open[row_id] = _Open(proposal, trio.CancelScope())
+            self._tasks.start_soon(self._see_to, self._open[row_id])
 
     def hear(self, heard: Heard) -> None:
-        """Take back the question about what was decided elsewhere."""
+        """Take back the question about what was decided elsewhere, or do not even ask it."""
         if isinstance(heard, LogEntryUpdated) and heard.entry.state != "proposed":
-            scope = self._open.get(heard.entry.id)
-            if scope is not None:
-                scope.cancel(reason="it is decided")
+            self._seen.add(heard.entry.id)
+            if (asked := self._open.get(heard.entry.id)) is not None:
+                asked.scope.cancel(reason="it is decided")
 
     def cancel_all(self) -> bool:
         """Answer those that are open with cancel; False: there are none."""
-        for row_id, scope in self._open.items():
-            scope.cancel(reason="Ctrl-C")
-            self._tasks.start_soon(self._resolve, row_id, _CANCELLED)
+        for asked in self._open.values():
+            asked.scope.cancel(reason="Ctrl-C")
+            self._tasks.start_soon(self._resolve, asked.proposal, _CANCELLED)
         return bool(self._open)
 
-    async def _see_to(self, proposal: LoopProposal | ProposalView) -> None:
-        row_id = proposal.log_entry_id
+    async def _see_to(self, asked: _Open) -> None:
         answer = None
         try:
-            with self._open[row_id]:
-                answer = await self._answer(proposal)
+            with asked.scope:
+                answer = await self._answer(asked.proposal)
         finally:
-            del self._open[row_id]
+            del self._open[asked.proposal.log_entry_id]
         if answer is None:
             self._shown.note("it is decided")
-        else:
-            await self._resolve(row_id, answer)
+            return
+        if answer.always is not None:
+            await self._stand(answer.always)
+        await self._resolve(asked.proposal, answer)
 
-    async def _answer(self, proposal: LoopProposal | ProposalView) -> Answer:
+    async def _answer(self, proposal: Proposed) -> Answer:
         if self._yolo:
             return Answer(decision="accept")
         if not can_ask():
             self.refused += 1
-            self._shown.note(f"! rejected, as nobody can be asked: {first_line(proposal.body)}")
+            self._shown.note(f"! rejected, as nobody can be asked: {summary(proposal)}")
             self._shown.note("  --yolo accepts every proposal; on a terminal you are asked")
             return NOBODY
         async with self._one_at_a_time:
             with self._shown.asking():
                 return await ask(proposal)
 
-    async def _resolve(self, row_id: int, answer: Answer) -> None:
+    async def _stand(self, approval: ApprovalAddParams) -> None:
+        try:
+            added = await self._client.add_approval(approval)
+        except (ClientError, RequestError) as error:
+            self._shown.note(f"! for sure this one alone is accepted: {error}")
+        else:
+            self._shown.note(f"accepted from now on: {in_words(added)}")
+            self._shown.note(f"  plurnk approvals --remove {added.id} ends that")
+
+    async def _resolve(self, proposal: Proposed, answer: Answer) -> None:
         while True:
             try:
-                resolved: LoopResolveResult = await self._client.resolve(
-                    row_id, answer.decision, body=answer.body, outcome=answer.outcome
+                resolved = await self._client.resolve(
+                    proposal.log_entry_id,
+                    answer.decision,
+                    body=answer.body,
+                    outcome=answer.outcome,
+                    digest=digest_of(proposal),
                 )
             except Disconnected:
                 continue  # if it stood, the daemon says now that nothing is pending

@@ -1,9 +1,10 @@
-"""Commands that a person started and waits for, as a shell does: their output, their exit code, and Ctrl-C."""
+"""What a person started and waits for, as a shell does: proposals, the output of commands, their exit code, Ctrl-C."""
 
 from __future__ import annotations
 
+import signal
 import sys
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, TextIO
 
@@ -11,12 +12,13 @@ import msgspec
 import trio
 
 from plurnk.cli.deciding import Decider
-from plurnk.cli.exits import FAILED, OK
+from plurnk.cli.exits import FAILED, INTERRUPTED, OK
 from plurnk.cli.rows import how_to_answer, printable
-from plurnk.cli.waterfall import Waterfall
+from plurnk.cli.waterfall import Plain, Waterfall
 from plurnk.client import Client, ClientError, RequestError, Resync
-from plurnk.wire.answers import SubscriptionView
+from plurnk.wire.answers import OpParseResult, SubscriptionView
 from plurnk.wire.notifications import LoopProposal, StreamConcluded, StreamEvent
+from plurnk.wire.params import OpParseParams
 from plurnk.wire.results import OpResult
 
 _DONE: Final = 200
@@ -121,6 +123,24 @@ class Foreground:
             await self._client.cancel_subscription(subscription_id)
         except (ClientError, RequestError) as error:
             self._shown.note(f"it could not be cancelled: {error}")
+
+
+async def in_foreground(
+    client: Client, session: str, work: Callable[[Foreground], Awaitable[int]], *, yolo: bool
+) -> int:
+    """Do ``work``, answering what it proposes in the client's own loop; returns its exit code, or Ctrl-C's."""
+    code = INTERRUPTED  # unless it comes to its end
+    with trio.open_signal_receiver(signal.SIGINT) as interrupts:
+        async with trio.open_nursery() as tasks:
+            foreground = Foreground(client, Plain(rows=True), tasks, session=session, yolo=yolo)
+            tasks.start_soon(foreground.heed, interrupts, tasks.cancel_scope)
+            # An empty turn, so that we know our own loop, and by it our proposals, before there are any.
+            mine: OpParseResult = await client.call("op.parse", OpParseParams(text=""))
+            tasks.start_soon(foreground.listen, mine.loop_id)
+            done = await work(foreground)
+            code = INTERRUPTED if foreground.interrupted else done
+            tasks.cancel_scope.cancel(reason="all is done")
+    return code
 
 
 def _write(text: str, to: TextIO) -> BrokenPipeError | None:

@@ -3,24 +3,33 @@
 from __future__ import annotations
 
 import argparse
-import signal
 import sys
 from pathlib import Path
 
 import msgspec
-import trio
 
 from plurnk.cli.daemon import with_daemon
-from plurnk.cli.exits import FAILED, INTERRUPTED, OK
-from plurnk.cli.foreground import Foreground
+from plurnk.cli.exits import FAILED, OK
+from plurnk.cli.foreground import Foreground, in_foreground
 from plurnk.cli.rows import printable
-from plurnk.cli.waterfall import Plain
 from plurnk.cli.workspace import all_sessions, attach, create, named
 from plurnk.client import Client
 from plurnk.errors import Malformed
-from plurnk.language.ast import Exec, Statement, StatementItem, TextItem
+from plurnk.language.ast import (
+    Copy,
+    Edit,
+    Exec,
+    LocalTarget,
+    Move,
+    Send,
+    Statement,
+    StatementItem,
+    Target,
+    TextItem,
+    UrlTarget,
+)
 from plurnk.language.parser import parse
-from plurnk.language.targets import canonical
+from plurnk.language.targets import FILE, canonical
 from plurnk.wire.answers import OpParseResult
 from plurnk.wire.params import OpParseParams, SessionSetRootParams
 from plurnk.wire.results import OpResult
@@ -37,11 +46,21 @@ def main(options: argparse.Namespace) -> int:
 
     async def work(client: Client) -> int:
         await _enter(client, options.session, root)
-        if any(isinstance(statement, Exec) for statement in statements):
-            return await _with_commands(client, text, statements, options)
-        answer: OpParseResult = await client.call("op.parse", OpParseParams(text=text))
-        _show_all(statements, answer, options)
-        return _failed(answer)
+
+        async def operate() -> OpParseResult:
+            answer: OpParseResult = await client.call("op.parse", OpParseParams(text=text))
+            _show_all(statements, answer, options)
+            return answer
+
+        async def see_through(foreground: Foreground) -> int:
+            """Stay until the commands that are started have ended."""
+            answer = await operate()
+            started = [] if options.detach else [result for result in answer.results if result.entry]
+            return await foreground.see_out(started, shown=not options.json) or _failed(answer)
+
+        if any(map(_may_propose, statements)):
+            return await in_foreground(client, options.session, see_through, yolo=options.yolo)
+        return _failed(await operate())
 
     return with_daemon(options, work, failed=FAILED)
 
@@ -57,23 +76,21 @@ async def _enter(client: Client, name: str, root: str | None) -> None:
         await client.call("session.set_root", SessionSetRootParams(project_root=root))
 
 
-async def _with_commands(client: Client, text: str, statements: list[Statement], options: argparse.Namespace) -> int:
-    """Do them, answer what they propose, and stay until the commands that they start have ended."""
-    code = INTERRUPTED  # unless it comes to its end
-    with trio.open_signal_receiver(signal.SIGINT) as interrupts:
-        async with trio.open_nursery() as tasks:
-            foreground = Foreground(client, Plain(rows=True), tasks, session=options.session, yolo=options.yolo)
-            tasks.start_soon(foreground.heed, interrupts, tasks.cancel_scope)
-            # An empty turn, so that we know our own loop, and by it our proposals, before there are any.
-            mine: OpParseResult = await client.call("op.parse", OpParseParams(text=""))
-            tasks.start_soon(foreground.listen, mine.loop_id)
-            answer: OpParseResult = await client.call("op.parse", OpParseParams(text=text))
-            _show_all(statements, answer, options)
-            started = [] if options.detach else [result for result in answer.results if result.entry]
-            ended = await foreground.see_out(started, shown=not options.json)
-            code = INTERRUPTED if foreground.interrupted else ended or _failed(answer)
-            tasks.cancel_scope.cancel(reason="all is done")
-    return code
+def _may_propose(statement: Statement) -> bool:
+    """Tell whether somebody may have to accept it: what runs a command, or writes to a file."""
+    match statement:
+        case Exec():
+            return True
+        case Copy() | Move():
+            return _is_file(statement.target) or _is_file(statement.body)
+        case Edit() | Send():
+            return _is_file(statement.target)
+        case _:
+            return False
+
+
+def _is_file(target: Target | None) -> bool:
+    return isinstance(target, LocalTarget) or (isinstance(target, UrlTarget) and target.scheme == FILE)
 
 
 def _show_all(statements: list[Statement], answer: OpParseResult, options: argparse.Namespace) -> None:

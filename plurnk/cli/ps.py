@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import shutil
-import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Final
@@ -14,8 +12,10 @@ import msgspec
 from plurnk.cli.daemon import with_daemon
 from plurnk.cli.exits import FAILED, OK
 from plurnk.cli.measures import size, span
-from plurnk.cli.rows import first_line, printable
+from plurnk.cli.rows import first_line
 from plurnk.cli.streams import Stream, find_streams
+from plurnk.cli.tables import laid_out, width_of_output
+from plurnk.cli.workspace import say_what_was_left_out
 from plurnk.client import Client
 from plurnk.wire.answers import SubscriptionView
 
@@ -31,41 +31,23 @@ def main(options: argparse.Namespace) -> int:
                 value = {"session": stream.session.name, **msgspec.to_builtins(stream.view)}
                 print(msgspec.json.encode(value).decode())
         else:
-            print(table(found.streams, datetime.now(UTC), width=_width()), end="")
-        if found.left_out:
-            sys.stdout.flush()
-            print(f"plurnk: {found.left_out} older sessions were not looked at; --session NAME does", file=sys.stderr)
+            print(table(found.streams, datetime.now(UTC), width=width_of_output()), end="")
+        say_what_was_left_out(found.left_out)
         return OK
 
     return with_daemon(options, work, failed=FAILED)
 
 
-def _width() -> int | None:
-    """Return how wide a line may be; a pipe takes any."""
-    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
-
-
 def table(streams: Sequence[Stream], now: datetime, *, width: int | None) -> str:
-    """Lay them out; the last column is cut where the line is."""
-    rows = [_HEADS, *(_row(stream, now) for stream in streams)]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(_HEADS))]
-    lines = [
-        "  ".join(
-            f"{cell:>{wide}}" if head in _NUMBERS else f"{cell:{wide}}"
-            for head, cell, wide in zip(_HEADS, row, widths, strict=True)
-        ).rstrip()
-        for row in rows
-    ]
-    if width is not None:
-        lines = [line if len(line) <= width else line[: width - 1] + "…" for line in lines]
-    return "".join(f"{line}\n" for line in lines)
+    """Lay them out; the command is cut where the line is."""
+    return laid_out(_HEADS, [_row(stream, now) for stream in streams], numbers=_NUMBERS, width=width)
 
 
 def _row(stream: Stream, now: datetime) -> tuple[str, ...]:
     view = stream.view
     ended = now if view.closed_at is None else datetime.fromisoformat(view.closed_at)
     elapsed = (ended - datetime.fromisoformat(view.opened_at)).total_seconds()
-    cells = (
+    return (
         view.target,
         state(view),
         span(elapsed),
@@ -74,7 +56,6 @@ def _row(stream: Stream, now: datetime) -> tuple[str, ...]:
         stream.session.name,
         first_line(view.handle),
     )
-    return tuple(printable(cell).replace("\n", " ") for cell in cells)
 
 
 def state(view: SubscriptionView) -> str:

@@ -1,16 +1,12 @@
-"""The streams of all sessions. The daemon tells a client of one session at a time, so each is visited."""
+"""The streams of all sessions."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
 
-from plurnk.cli.workspace import all_sessions, attach, named
-from plurnk.client import Client, ClientError, RequestError
+from plurnk.cli.workspace import visit
+from plurnk.client import Client
 from plurnk.wire.answers import SessionRow, SubscriptionView
-
-# Two short questions for each: a quarter of a second for as many. What runs is in one of the last used.
-SESSIONS_VISITED: Final = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,18 +31,6 @@ async def find_streams(client: Client, session_name: str | None, *, closed_too: 
     Raises:
         ClientError: there is no session of that name.
     """
-    sessions = await all_sessions(client)
-    if session_name is not None:
-        one = named(session_name, sessions)
-        if one is None:
-            raise ClientError(f"there is no session {session_name!r}")
-        sessions = [one]
-    found: list[Stream] = []
-    for session in sessions[:SESSIONS_VISITED]:
-        try:
-            await attach(client, session)
-            views = await client.subscriptions(closed_too=closed_too)
-        except RequestError:
-            continue  # it was deleted meanwhile
-        found += [Stream(session=session, view=view) for view in views]
-    return Found(streams=tuple(found), left_out=max(0, len(sessions) - SESSIONS_VISITED))
+    visited = await visit(client, session_name, lambda: client.subscriptions(closed_too=closed_too))
+    streams = tuple(Stream(session=session, view=view) for session, view in visited.found)
+    return Found(streams=streams, left_out=visited.left_out)

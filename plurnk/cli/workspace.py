@@ -1,14 +1,20 @@
-"""Choosing a session and attaching to it."""
+"""Choosing a session and attaching to it, or to one after the other."""
 
 from __future__ import annotations
 
-from typing import Final
+import sys
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Final, Generic, NamedTuple, TypeVar
 
-from plurnk.client import Client, ClientError
+from plurnk.client import Client, ClientError, RequestError
 from plurnk.wire.answers import SessionAttachResult, SessionCreateResult, SessionListResult, SessionRow
 from plurnk.wire.params import SessionAttachParams, SessionCreateParams, SessionListParams
 
+T = TypeVar("T")
+
 _PAGE: Final = 1000
+# Two short questions for each: a quarter of a second for as many. What is under way is in one of the last used.
+SESSIONS_VISITED: Final = 100
 
 
 async def all_sessions(client: Client) -> list[SessionRow]:
@@ -50,3 +56,40 @@ async def attach_to_existing(client: Client, name: str | None, run_name: str | N
     if session is None:
         raise ClientError("there is no session yet" if name is None else f"there is no session {name!r}")
     return await attach(client, session, run_name)
+
+
+class Visited(NamedTuple, Generic[T]):
+    """``left_out``: older sessions that were not visited."""
+
+    found: list[tuple[SessionRow, T]]
+    left_out: int
+
+
+async def visit(client: Client, name: str | None, look: Callable[[], Awaitable[Iterable[T]]]) -> Visited[T]:
+    """Return what ``look`` finds in the session of that name, or in the newest ones; newest session first.
+
+    The daemon tells a client of one session at a time. The client is attached to the last one visited.
+
+    Raises:
+        ClientError: there is no session of that name.
+    """
+    sessions = await all_sessions(client)
+    if name is not None:
+        one = named(name, sessions)
+        if one is None:
+            raise ClientError(f"there is no session {name!r}")
+        sessions = [one]
+    found: list[tuple[SessionRow, T]] = []
+    for session in sessions[:SESSIONS_VISITED]:
+        try:
+            await attach(client, session)
+            found += [(session, each) for each in await look()]
+        except RequestError:
+            continue  # it was deleted meanwhile
+    return Visited(found, max(0, len(sessions) - SESSIONS_VISITED))
+
+
+def say_what_was_left_out(sessions: int) -> None:
+    if sessions:
+        sys.stdout.flush()
+        print(f"plurnk: {sessions} older sessions were not looked at; --session NAME does", file=sys.stderr)

@@ -12,34 +12,22 @@ import msgspec
 import trio
 from trio_websocket import ConnectionClosed, ConnectionRejected, WebSocketConnection
 
+from plurnk.client.calls import Calls
 from plurnk.client.errors import ClientError, Disconnected, Refused, Unreachable
 from plurnk.client.following import Ears, Following
 from plurnk.client.inbox import Heard, Inbox
 from plurnk.client.link import Address, address_of, open_stream, refusal, shake_hands
 from plurnk.wire.answers import (
-    LoopResolveResult,
-    ProposalListResult,
-    ProposalView,
     SessionAttachResult,
     SessionCreateResult,
-    SubscriptionCancelResult,
-    SubscriptionListResult,
-    SubscriptionView,
 )
 from plurnk.wire.jsonrpc import Answer, Event, decode_from_daemon, encode_request
 from plurnk.wire.methods import METHODS
 from plurnk.wire.params import (
-    Decision,
-    Grant,
-    LoopResolveParams,
-    OpExecParams,
     Params,
     SessionAttachParams,
-    SubscriptionCancelParams,
-    SubscriptionListParams,
 )
 from plurnk.wire.problems import RequestError
-from plurnk.wire.results import OpResult
 
 # A daemon that restarts is back within a second; one that recovers a large database may take a few.
 RECONNECT_FOR_S: Final = 10.0
@@ -71,7 +59,7 @@ class Notifications:
         return await self._client.next_notification()
 
 
-class Client:
+class Client(Calls):
     """Made by ``open_client``. Any task may call; one task at a time reads the notifications."""
 
     def __init__(self, address: Address, token: str | None) -> None:
@@ -155,52 +143,6 @@ class Client:
                 self._news = trio.Event()
                 await self._news.wait()
         return self._inbox.waiting.popleft()
-
-    # Commands and what they write; these raise what ``call`` raises
-
-    async def exec(self, command: str, *, cwd: str | None = None, runtime: str | None = None) -> OpResult:
-        """Run a command, once its proposal is accepted; ``entry`` of a 102 is the address to ``follow``.
-
-        Cancelled: the daemon may have started it, or may still do so.
-        """
-        result: OpResult = await self.call("op.exec", OpExecParams(command=command, cwd=cwd, runtime=runtime))
-        return result
-
-    async def proposals(self) -> tuple[ProposalView, ...]:
-        """Return what waits for ``resolve`` in the session."""
-        found: ProposalListResult = await self.call("proposal.list")
-        return found.proposals
-
-    async def resolve(
-        self,
-        log_entry_id: int,
-        decision: Decision,
-        *,
-        body: str | None = None,
-        outcome: str | None = None,
-        grant: Grant | None = None,
-    ) -> LoopResolveResult:
-        """Decide on a proposal; its ``status`` is the operation's then.
-
-        Cancelled: the decision may stand.
-        """
-        asked = LoopResolveParams(log_entry_id=log_entry_id, decision=decision, body=body, outcome=outcome, grant=grant)
-        result: LoopResolveResult = await self.call("loop.resolve", asked)
-        return result
-
-    async def subscriptions(self, *, closed_too: bool = False) -> tuple[SubscriptionView, ...]:
-        """Return the session's live streams, oldest first."""
-        found: SubscriptionListResult = await self.call("subscription.list", SubscriptionListParams(all=closed_too))
-        return found.subscriptions
-
-    async def cancel_subscription(self, which: int | str) -> SubscriptionCancelResult:
-        """End the stream with this id, or of the entry with this address; nothing of it is left then.
-
-        Cancelled: the stream's end goes on if the daemon has heard of it.
-        """
-        asked = SubscriptionCancelParams(id=which) if isinstance(which, int) else SubscriptionCancelParams(target=which)
-        result: SubscriptionCancelResult = await self.call("subscription.cancel", asked)
-        return result
 
     def follow(self, target: str, channel: str, *, start: int = 0) -> Following:
         """Return the text of a channel as it grows, until it is closed; any number of tasks may follow."""

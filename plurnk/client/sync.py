@@ -16,8 +16,15 @@ import trio
 from plurnk.client import client as asynchronous
 from plurnk.client.errors import Unreachable
 from plurnk.client.inbox import Heard
-from plurnk.wire.answers import LoopResolveResult, ProposalView, SubscriptionCancelResult, SubscriptionView
-from plurnk.wire.params import Decision, Grant, Params
+from plurnk.wire.answers import (
+    ApprovalView,
+    FileVersion,
+    LoopResolveResult,
+    ProposalView,
+    SubscriptionCancelResult,
+    SubscriptionView,
+)
+from plurnk.wire.params import ApprovalAddParams, Decision, Grant, Params
 from plurnk.wire.results import OpResult
 
 T = TypeVar("T")
@@ -52,8 +59,25 @@ class Client:
         body: str | None = None,
         outcome: str | None = None,
         grant: Grant | None = None,
+        digest: str | None = None,
     ) -> LoopResolveResult:
-        return self._run(partial(self.inner.resolve, log_entry_id, decision, body=body, outcome=outcome, grant=grant))
+        answer = partial(self.inner.resolve, body=body, outcome=outcome, grant=grant, digest=digest)
+        return self._run(answer, log_entry_id, decision)
+
+    def add_approval(self, approval: ApprovalAddParams) -> ApprovalView:
+        return self._run(self.inner.add_approval, approval)
+
+    def approvals(self) -> tuple[ApprovalView, ...]:
+        return self._run(self.inner.approvals)
+
+    def remove_approval(self, approval_id: int) -> bool:
+        return self._run(self.inner.remove_approval, approval_id)
+
+    def file_history(self, target: str) -> tuple[FileVersion, ...]:
+        return self._run(self.inner.file_history, target)
+
+    def file_restore(self, target: str, version: int) -> OpResult:
+        return self._run(self.inner.file_restore, target, version)
 
     def subscriptions(self, *, closed_too: bool = False) -> tuple[SubscriptionView, ...]:
         return self._run(partial(self.inner.subscriptions, closed_too=closed_too))

@@ -8,22 +8,29 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TypeVar
 
 import msgspec
 
+from plurnk.engine.asked import Also, Asked, Patience
+from plurnk.engine.file_transfer import FilePlace, transfer_files
 from plurnk.engine.limits import Limits
-from plurnk.engine.proposals import Also, Asked, Patience, Proposals
+from plurnk.engine.proposals import Proposals
 from plurnk.engine.transfer import Place, Transfer
 from plurnk.errors import Denied, Malformed, NotEditable, PlurnkError, Unsupported
 from plurnk.language.ast import Copy, Edit, Exec, Hide, LocalTarget, Move, Send, Statement, Target, op_name
 from plurnk.language.targets import FILE, check_file_targets, entry_pathname, localized
 from plurnk.plugins.api import Call, Commands, EntryStorage, Manifest, Proposal, Scheme, Streams, Unit, Workers
-from plurnk.store import log
+from plurnk.schemes.files import FileScheme
+from plurnk.store import log, proposals
 from plurnk.store.channels import BeingWritten
 from plurnk.store.database import Store, Tx
 from plurnk.store.log import TurnRef
+from plurnk.store.loops import Loop
+from plurnk.store.proposals import Proposed
+from plurnk.store.query import Snapshot
 from plurnk.wire.notifications import LogEntry, Origin
 from plurnk.wire.params import LoopFlags
 from plurnk.wire.results import OpResult
@@ -56,6 +63,7 @@ class Dispatcher:
         workers: Workers,
         proposals: Proposals,
         limits: Limits,
+        hidden: tuple[str, ...] = (),
     ) -> None:
         self._store = store
         self._workers = workers
@@ -64,6 +72,7 @@ class Dispatcher:
         self._proposals = proposals
         self._schemes = schemes
         self._limits = limits
+        self.hidden = hidden
 
     async def dispatch(
         self, turn: TurnRef, asked: Statement, asker: Asker, *, also: Also | None = None
@@ -94,19 +103,39 @@ class Dispatcher:
             # What the unit had written was undone with it; the row is left to write.
             effect = _refused(statement, error)
         if isinstance(effect, Proposal):
-            asked_for = Asked(
-                turn=turn,
-                statement=statement,
-                origin=asker.origin,
-                flags=asker.flags,
-                patience=asker.patience,
-                proposal=effect,
-                also=also,
-            )
-            row = await self._proposals.see_through(asked_for)
+            row = await self._proposals.see_through(self._asked(turn, statement, asker, also), effect)
             return row, msgspec.convert(row.rx, OpResult)
         result = effect
         return await self._store.write(lambda tx: record(tx, result))
+
+    def _asked(self, turn: TurnRef, statement: Statement, asker: Asker, also: Also | None) -> Asked:
+        return Asked(
+            turn=turn,
+            statement=statement,
+            origin=asker.origin,
+            flags=asker.flags,
+            project_root=asker.project_root,
+            patience=asker.patience,
+            again=partial(self._effect, turn, statement, asker),
+            also=also,
+        )
+
+    async def take_up(self, loop: Loop, asker: Asker) -> None:
+        """See through what the loop had proposed when the daemon was stopped, in order (SPEC 5.3).
+
+        Raises, Cancelled: as ``dispatch``.
+        """
+        for row_id in self._proposals.reopened(loop.id):
+            found = await self._store.read(partial(_reopened, loop, row_id))
+            if found is not None:
+                turn, proposed = found
+                as_then = replace(asker, project_root=proposed.project_root)
+                asked = self._asked(turn, proposed.statement, as_then, None)
+                await self._proposals.see_through_reopened(asked, row_id)
+
+    def drop_proposals(self, loop_id: int) -> None:
+        """Forget what the loop, which has ended, had not taken up."""
+        self._proposals.drop(loop_id)
 
     async def _write(self, unit: Callable[[Tx], T]) -> T:
         """Write ``unit``. If it deletes what a live stream writes, that stream is cancelled first (SPEC 2.4)."""
@@ -127,7 +156,7 @@ class Dispatcher:
             return _broadcast(statement)
         scheme = self._scheme(statement, statement.target)
         if isinstance(statement, Copy | Move):
-            return self._transfer(turn, statement, asker)
+            return await self._transfer(turn, statement, asker)
         handler = scheme.handlers.get(op_name(statement))
         if isinstance(statement, Edit | Send | Exec):
             _check_writer(scheme.manifest, asker.origin)
@@ -136,24 +165,26 @@ class Dispatcher:
             _check_editable(scheme.manifest)
         if handler is None:
             raise Unsupported(f"there is no {op_name(statement)} of {_named(scheme.manifest)}")
-        return await handler(
-            Call(
-                turn=turn,
-                origin=asker.origin,
-                statement=statement,
-                store=self._store,
-                workers=self._workers,
-                streams=self._streams,
-                commands=self._commands,
-                project_root=asker.project_root,
-                read_max_chars=self._limits.read_max_chars,
-                match_timeout_s=self._limits.match_timeout_s,
-            )
+        return await handler(self._call(turn, statement, asker))
+
+    def _call(self, turn: TurnRef, statement: Statement, asker: Asker) -> Call:
+        return Call(
+            turn=turn,
+            origin=asker.origin,
+            statement=statement,
+            store=self._store,
+            workers=self._workers,
+            streams=self._streams,
+            commands=self._commands,
+            project_root=asker.project_root,
+            read_max_chars=self._limits.read_max_chars,
+            match_timeout_s=self._limits.match_timeout_s,
+            hidden=self.hidden,
         )
 
-    def _transfer(self, turn: TurnRef, statement: Copy | Move, asker: Asker) -> Unit:
-        source = self._place(statement, statement.target)
-        destination = self._place(statement, statement.body) if statement.body is not None else None
+    async def _transfer(self, turn: TurnRef, statement: Copy | Move, asker: Asker) -> Unit | Proposal:
+        source = self._end(statement, statement.target)
+        destination = self._end(statement, statement.body) if statement.body is not None else None
         written = [place for place in (destination, source if isinstance(statement, Move) else None) if place]
         for place in written:
             _check_writer(place.manifest, asker.origin)
@@ -164,10 +195,14 @@ class Dispatcher:
             _check_editable(destination.manifest)
         if isinstance(statement, Move) and statement.line_marker is not None:
             _check_editable(source.manifest)  # the other lines stay, in a new generation
+        if isinstance(source, FilePlace) or isinstance(destination, FilePlace):
+            return await transfer_files(self._call(turn, statement, asker), statement, source, destination)
         return Transfer(turn, asker.origin, statement, source, destination)
 
-    def _place(self, statement: Statement, target: Target | None) -> Place:
+    def _end(self, statement: Copy | Move, target: Target | None) -> Place | FilePlace:
         scheme = self._scheme(statement, target)
+        if isinstance(scheme, FileScheme) and target is not None:
+            return FilePlace(scheme.manifest, entry_pathname(target))
         if target is None or isinstance(target, LocalTarget) or not isinstance(scheme, EntryStorage):
             raise Unsupported(f"there is no {op_name(statement)} of {_named(scheme.manifest)}")
         channel = target.fragment
@@ -186,6 +221,22 @@ class Dispatcher:
         if scheme is None:
             raise Unsupported(f"no scheme {name!r} to {op_name(statement)} with; there are {', '.join(self._schemes)}")
         return scheme
+
+
+def _reopened(loop: Loop, row_id: int, db: Snapshot) -> tuple[TurnRef, Proposed] | None:
+    """Where that row of the loop belongs, and what it proposed; None when its session is gone."""
+    row, proposed = log.get(db, row_id), proposals.find(db, loop.session_id, row_id)
+    if row is None or proposed is None:
+        return None
+    turn = TurnRef(
+        session_id=loop.session_id,
+        run_id=row.run_id,
+        loop_id=row.loop_id,
+        turn_id=row.turn_id,
+        loop_seq=row.loop_seq,
+        turn_seq=row.turn_seq,
+    )
+    return turn, proposed
 
 
 def _check_writer(manifest: Manifest, origin: Origin) -> None:

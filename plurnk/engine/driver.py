@@ -12,6 +12,7 @@ from typing import TypeVar
 import msgspec
 import trio
 
+from plurnk.engine.asked import Suspended
 from plurnk.engine.dispatch import Asker
 from plurnk.engine.models import Models
 from plurnk.engine.turn import Job, Workshop, run_turn
@@ -95,15 +96,20 @@ class Driver:
     async def _run(self, loop: Loop) -> None:
         """Run one loop. However this ends, the loop has its terminal row and the row is announced.
 
-        Unless it ended as it should, its streams are ended before that.
+        Unless it ended as it should, its streams are ended before that. Only a loop that waits for a person when the
+        daemon stops stays as it is, for the next start to resume.
         """
-        ending, concluded = CANCELLED, False
+        ending: Ending | None = CANCELLED
+        concluded = False
         with trio.CancelScope() as scope:
             self._live = (loop.id, scope)
             if loop.id == self._to_cancel:
                 scope.cancel(reason="cancelled before it began")
             try:
                 ending = await self._turns(loop)
+            except Suspended:
+                logger.info("loop %d waits for an answer, and goes on with the next start", loop.id)
+                ending = None
             except (UpstreamFailed, Malformed, Unsupported) as error:
                 # The last two: an alias or provider that was there when the loop was queued is gone.
                 logger.warning("loop %d: %s", loop.id, error.detail)
@@ -113,16 +119,18 @@ class Driver:
                 ending = Ending(500, "internal_error")
             finally:
                 self._live = None
-                # Shield: nothing that a loop started outlives its end by force (SPEC 3.2), whatever ended it.
-                with trio.move_on_after(self._shop.limits.kill_grace_s + STREAMS_END_LIMIT_S, shield=True):
-                    await self._end_streams(loop.id, ending)
-                # Shield: a cancelled loop must still end with a row (SPEC 3.1); the write is one local commit.
-                with trio.move_on_after(TERMINAL_ROW_LIMIT_S, shield=True):
-                    await self._persist(partial(self._end, loop.id, ending))
-                    concluded = True
-        if not concluded:
+                if ending is not None:
+                    # Shield: nothing that a loop started outlives its end by force (SPEC 3.2), whatever ended it.
+                    with trio.move_on_after(self._shop.limits.kill_grace_s + STREAMS_END_LIMIT_S, shield=True):
+                        await self._end_streams(loop.id, ending)
+                    # Shield: a cancelled loop must still end with a row (SPEC 3.1); the write is one local commit.
+                    with trio.move_on_after(TERMINAL_ROW_LIMIT_S, shield=True):
+                        await self._persist(partial(self._end, loop.id, ending))
+                        concluded = True
+        if ending is not None and not concluded:
             # The disk is full for longer than that; nobody cancels us, so there is time.
             await self._persist(partial(self._end, loop.id, ending))
+        self._shop.dispatcher.drop_proposals(loop.id)
 
     async def _end_streams(self, loop_id: int, ending: Ending) -> None:
         """End what the loop started, unless it ended as it should; when this returns, its processes are gone."""
@@ -155,6 +163,9 @@ class Driver:
         asker = Asker(origin="model", flags=flags, project_root=session.project_root)
         job = Job(loop, provider, asker)
         done = await self._shop.store.read(lambda db: loops.turns_of(db, loop.id))
+        # What waited for an answer when the daemon was stopped is answered before the loop goes on.
+        await self._shop.dispatcher.take_up(loop, asker)
+        deadline = own_deadline + asker.patience.waited_s
         while not self._draining():
             if done >= loop.max_turns:
                 return Ending(499, "max_turns")

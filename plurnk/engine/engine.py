@@ -14,6 +14,7 @@ import trio
 from plurnk.engine.bus import Bus
 from plurnk.engine.dispatch import Dispatcher
 from plurnk.engine.driver import Driver
+from plurnk.engine.file_tiles import FileTiles
 from plurnk.engine.limits import Limits
 from plurnk.engine.models import Models
 from plurnk.engine.packets import PacketMaker, Papers
@@ -22,7 +23,8 @@ from plurnk.engine.proposals import Proposals
 from plurnk.engine.turn import Workshop
 from plurnk.errors import Draining
 from plurnk.plugins.api import Commands, EntryStorage, Scheme, Workers
-from plurnk.store import loops, recovery, sessions
+from plurnk.schemes.disk import settle_all
+from plurnk.store import loops, proposals, recovery, sessions
 from plurnk.store.database import Store, Tx
 from plurnk.store.loops import Defaults, Loop, Submission, Submitted
 from plurnk.streams.live import Streams
@@ -63,6 +65,7 @@ class Engine:
         self.bus = shop.bus
         self.limits = shop.limits
         self.dispatcher = shop.dispatcher
+        self.hidden = shop.dispatcher.hidden
         self.models = models
         self.schemes = schemes
         self._shop = shop
@@ -188,6 +191,8 @@ class Engine:
 
     async def resume(self, *, resume: bool) -> None:
         """Close what the last daemon left open and drive what it left to do (SPEC 7.2)."""
+        for failure in await settle_all(self.store):
+            logger.error("what an accepted change was cut off at could not be undone: %s", failure.detail)
         recovered = await self.store.write(lambda tx: recovery.recover(tx, resume=resume, has_provider=self.models.has))
         if recovered.turns or recovered.loops or recovered.streams:
             logger.warning(
@@ -196,12 +201,14 @@ class Engine:
                 recovered.streams,
                 recovered.loops,
             )
+        self.proposals.reopen(await self.store.read(proposals.all_open))
         for run_id in recovered.runs:
             self.drive(run_id)
 
     def refuse_prompts(self) -> None:
         """Take no more prompts from here on; loops end after the turn they are in, or now if they wait (SPEC 7.2)."""
         self._draining = True
+        self.proposals.suspend()
         for driver in self._drivers.values():
             driver.poke()
 
@@ -238,17 +245,26 @@ async def open_engine(
     workers: Workers,
     preview_types: frozenset[str],
     limits: Limits,
+    hidden: tuple[str, ...] = (),
 ) -> AsyncIterator[Engine]:
     """An engine for the length of the block. On the way out its loops are cancelled, each with its terminal row.
 
-    ``preview_types``: the mimetypes for which a worker has a preview handler.
+    ``preview_types``: the mimetypes for which a worker has a preview handler. ``hidden``: absolute paths of the
+    daemon's own, which no file operation touches.
     """
     prompts = schemes["plurnk"]
     assert isinstance(prompts, EntryStorage)
     previews = Previews(workers, preview_types, limits.preview_chars)
-    proposals = Proposals(store, limits.proposal_timeout_s)
+    waiting = Proposals(store, limits.proposal_timeout_s)
     dispatcher = Dispatcher(
-        store, schemes, streams=streams, commands=commands, workers=workers, proposals=proposals, limits=limits
+        store,
+        schemes,
+        streams=streams,
+        commands=commands,
+        workers=workers,
+        proposals=waiting,
+        limits=limits,
+        hidden=hidden,
     )
     shop = Workshop(
         store=store,
@@ -258,10 +274,11 @@ async def open_engine(
         limits=limits,
         packets=PacketMaker(papers, limits, schemes, previews),
         previews=previews,
+        tiles=FileTiles(previews, limits.preview_chars, hidden),
         prompts=prompts,
     )
     async with trio.open_nursery() as runs:
-        engine = Engine(shop, models, schemes, streams=streams, commands=commands, proposals=proposals, runs=runs)
+        engine = Engine(shop, models, schemes, streams=streams, commands=commands, proposals=waiting, runs=runs)
         try:
             yield engine
         finally:

@@ -8,8 +8,9 @@ from typing import Any, cast
 
 from plurnk.content import mimetypes
 from plurnk.content.previews.plain import binary_preview, preview
+from plurnk.engine.file_tiles import WINDOW_FACTOR, Tiles
 from plurnk.engine.limits import Limits
-from plurnk.engine.previews import ORDERS_MAX_BYTES, Order, Orders, Previews
+from plurnk.engine.previews import ORDERS_MAX_BYTES, ContentId, Order, Orders, Previews
 from plurnk.language.ast import UrlTarget
 from plurnk.language.targets import canonical, entry_address
 from plurnk.plugins.api import ChannelSpec, GenerateRequest, Message, Provider, Scheme
@@ -24,9 +25,6 @@ from plurnk.store.log import TurnRef
 from plurnk.store.loops import Loop
 from plurnk.store.query import Snapshot
 from plurnk.wire.notifications import LogEntry
-
-WINDOW_FACTOR: int = 8
-"""A preview is made from at most this many times its budget in bytes, from the end that it shows."""
 
 COMMAND_CHARS: int = 120
 """So much of a command stands in its log row; its statement has the whole."""
@@ -76,13 +74,16 @@ class PacketMaker:
         self.previews = previews
         self._logs: dict[int, _Read] = {}
 
-    def build(self, provider: Provider, loop: Loop, turn: TurnRef, db: Snapshot) -> Built:
-        """The packet of the turn, complete but for its orders: there the plain previews stand."""
+    def build(self, provider: Provider, loop: Loop, turn: TurnRef, tiles: Tiles, db: Snapshot) -> Built:
+        """The packet of the turn, complete but for its orders: there the plain previews stand.
+
+        ``tiles``: the indexed files as they were on disk a moment ago.
+        """
         orders = Orders(ORDERS_MAX_BYTES)
         inputs = PacketInputs(
             definition=self.papers.definition,
             persona=self._persona(db, loop),
-            index=tuple(self._index(db, loop, orders)),
+            index=tuple(self._index(db, loop, tiles, orders)),
             log=tuple(self._log(db, loop.run_id)),
             prompts=tuple(loops.prompts(db, loop)),
             errors=turns.telemetry_before(db, turn),
@@ -109,18 +110,41 @@ class PacketMaker:
         of_session = sessions.get(db, loop.session_id).persona
         return next(p for p in (loop.persona, of_run, of_session, self.papers.persona) if p is not None)
 
-    def _index(self, db: Snapshot, loop: Loop, orders: Orders) -> list[IndexEntry]:
+    def _index(self, db: Snapshot, loop: Loop, tiles: Tiles, orders: Orders) -> list[IndexEntry]:
         """Every indexed entry but the loop's own prompts, which are shown as the prompt."""
         own = f"prompt/{loop.id}"
         return [
-            self._entry(db, entry, shown, orders)
+            self._file(db, entry, shown, tiles, orders)
+            if entry.scheme is None
+            else self._entry(db, entry, shown, orders)
             for entry, shown in entries.indexed(db, loop.run_id)
             if not (entry.scheme == "plurnk" and (entry.pathname == own or entry.pathname.startswith(f"{own}/")))
         ]
 
+    def _file(self, db: Snapshot, entry: Entry, shown: Sequence[Channel], tiles: Tiles, orders: Orders) -> IndexEntry:
+        return IndexEntry(
+            path=entry.pathname,
+            channels=tuple(self._file_channel(entry.pathname, channel, tiles, orders) for channel in shown),
+            tags=entries.tags(db, entry.id),
+        )
+
+    def _file_channel(self, path: str, channel: Channel, tiles: Tiles, orders: Orders) -> IndexChannel:
+        tile = tiles.get(path)
+        if tile is None:
+            missing = path in tiles
+            return IndexChannel(name=channel.name, mimetype=channel.mimetype, tokens=0, preview="", missing=missing)
+        shown = tile.preview
+        if tile.content is not None:
+            shown = self.previews.made(tile.content) or shown
+            handler = self.previews.handler_for(tile.content, orders.room_bytes)
+            if handler is not None and tile.text is not None:
+                self.previews.order(orders, tile.content, path, handler, tile.text)
+        return IndexChannel(name=channel.name, mimetype=tile.mimetype, tokens=tile.tokens, preview=shown)
+
     def _entry(self, db: Snapshot, entry: Entry, shown: Sequence[Channel], orders: Orders) -> IndexEntry:
-        path = entry.pathname if entry.scheme is None else entry_address(entry.scheme, entry.pathname)
-        scheme = self.schemes.get(entry.scheme or "file")
+        assert entry.scheme is not None
+        path = entry_address(entry.scheme, entry.pathname)
+        scheme = self.schemes.get(entry.scheme)
         return IndexEntry(
             path=path,
             channels=tuple(self._channel(db, scheme, path, channel, orders) for channel in shown),
@@ -138,7 +162,8 @@ class PacketMaker:
             name=channel.name,
             mimetype=channel.mimetype,
             tokens=channel.tokens,
-            preview=self.previews.made(channel) or self._plain_preview(db, channel, spec, address, orders),
+            preview=self.previews.made(ContentId.of(channel))
+            or self._plain_preview(db, channel, spec, address, orders),
             is_default=is_default,
             state=channel.state,
         )
@@ -156,10 +181,11 @@ class PacketMaker:
             return binary_preview(channel.mimetype, channel.length_bytes)
         text = data.decode("utf-8", "replace")
         if len(text) > budget and spec.orientation == "head":
-            handler = self.previews.handler_for(channel, orders)
+            content = ContentId.of(channel)
+            handler = self.previews.handler_for(content, orders.room_bytes)
             if handler is not None:
                 whole = channels.read_bytes(db, channel).decode("utf-8", "replace")
-                self.previews.order(orders, channel, address, handler, whole)
+                self.previews.order(orders, content, address, handler, whole)
         first_line = 1 if start == 0 else channel.newlines - data.count(b"\n") + 1
         return preview(
             text,

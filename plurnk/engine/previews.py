@@ -40,17 +40,18 @@ PREVIEWS_LIMIT_S: Final = 2.0
 
 @dataclass(frozen=True, slots=True)
 class ContentId:
-    """Some content, for ever: a channel whose content is replaced or appended to has another one."""
+    """Some content, for ever: a channel whose content is replaced or appended to has another one.
 
-    entry_id: int
-    channel_id: int
-    generation: int
+    ``name``: ids and generation of a channel, the hash of a file.
+    """
+
+    name: tuple[int, ...] | str
     length_bytes: int
     mimetype: str
 
     @classmethod
     def of(cls, channel: Channel) -> ContentId:
-        return cls(channel.entry_id, channel.id, channel.generation, channel.length_bytes, channel.mimetype)
+        return cls((channel.entry_id, channel.id, channel.generation), channel.length_bytes, channel.mimetype)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,21 +83,21 @@ class Previews:
         self._budget_chars = budget_chars
         self._made: dict[ContentId, str | None] = {}
 
-    def made(self, channel: Channel) -> str | None:
+    def made(self, content: ContentId) -> str | None:
         """The preview by type; None: there is none, or not yet."""
-        return self._made.get(ContentId.of(channel))
+        return self._made.get(content)
 
-    def handler_for(self, channel: Channel, orders: Orders) -> str | None:
-        """The type whose handler is to be asked; None: there is none, it has failed, or ``orders`` have no room."""
-        if channel.length_bytes > min(PREVIEW_MAX_BYTES, orders.room_bytes) or ContentId.of(channel) in self._made:
+    def handler_for(self, content: ContentId, room_bytes: int) -> str | None:
+        """The type whose handler is to be asked; None: there is none, it has failed, or there is no room for it."""
+        if content.length_bytes > min(PREVIEW_MAX_BYTES, room_bytes) or content in self._made:
             return None
-        return handler_type(channel.mimetype, self._types)
+        return handler_type(content.mimetype, self._types)
 
-    def order(self, orders: Orders, channel: Channel, address: str, handler: str, content: str) -> None:
-        """Add to ``orders`` the preview of ``content``, all of the channel's."""
-        task = MakePreview(mimetype=handler, content=content, budget_chars=self._budget_chars, limit_s=PREVIEW_LIMIT_S)
-        orders.all.append(Order(ContentId.of(channel), address, task))
-        orders.room_bytes -= channel.length_bytes
+    def order(self, orders: Orders, content: ContentId, address: str, handler: str, text: str) -> None:
+        """Add to ``orders`` the preview of ``text``, which is all of the content."""
+        task = MakePreview(mimetype=handler, content=text, budget_chars=self._budget_chars, limit_s=PREVIEW_LIMIT_S)
+        orders.all.append(Order(content, address, task))
+        orders.room_bytes -= content.length_bytes
 
     async def make(self, orders: Sequence[Order]) -> None:
         """Have ``orders`` made, as many as are ready within PREVIEWS_LIMIT_S. What failed is not tried again.

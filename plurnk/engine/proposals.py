@@ -1,35 +1,44 @@
-"""Operations that wait to be accepted: each has a row (202), one waiter and one answer (SPEC 5.3)."""
+"""Operations that wait to be accepted: each has a row (202), one waiter and one answer (SPEC 5.3).
+
+What was proposed is in the store, so it outlives the daemon; who waits for the answer is here. An accepted operation
+is worked out once more, from its statement: it is carried out if it is what was shown, to the digest, and refused if
+the world has changed since.
+"""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Final, Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias
 
 import msgspec
 import trio
 
-from plurnk.errors import NotFound, OutOfRoom, PlurnkError
-from plurnk.language.ast import Statement, op_name
+from plurnk.engine.asked import Also, Asked, Suspended, as_shown, digest_of
+from plurnk.errors import NotFound, OutOfRoom, PlurnkError, Stale
+from plurnk.language.ast import op_name
 from plurnk.plugins.api import Accepted, CommandGrant, Proposal
-from plurnk.rules.proposals import TABLE, Event
-from plurnk.store import log
+from plurnk.rules.proposals import Event, move
+from plurnk.store import approvals, log, proposals
 from plurnk.store.database import Store, StoreFailed, Tx
-from plurnk.store.log import TurnRef
-from plurnk.wire.notifications import LogEntry, LoopProposal, Origin, ProposalTarget
-from plurnk.wire.params import LoopFlags
+from plurnk.store.proposals import Proposed
+from plurnk.wire.notifications import LogEntry, LoopProposal, ProposalTarget
 from plurnk.wire.results import OpResult
 
 logger = logging.getLogger(__name__)
 
-ABANDON_LIMIT_S: float = 5.0
+ABANDON_LIMIT_S: float = 15.0
+"""Longer than an accepted change of files may take to be undone or finished."""
+
 RETRY_S: float = 0.5
 
+WRITE_CONFLICT: Final = "write_conflict"
+
 Decision: TypeAlias = Literal["accept", "reject", "cancel"]
-Also: TypeAlias = Callable[[Tx, LogEntry], None]
-"""More to write in the transaction of a row that is done with, such as the turn's end."""
+
 
 _EVENTS: Final[Mapping[Decision, Event]] = {
     "accept": Event.APPLIED,
@@ -42,26 +51,6 @@ _WORDS: Final[Mapping[Event, str]] = {
     Event.ABANDONED: log.ABANDONED,
     Event.EXPIRED: "nobody answered in time",
 }
-
-
-@dataclass(slots=True)
-class Patience:
-    """How long somebody has waited for verdicts in all: that counts as no time of a loop's (SPEC 5.3)."""
-
-    waited_s: float = 0.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
-    """A proposal and what it is about. ``also`` is run in the transaction of its answer."""
-
-    turn: TurnRef
-    statement: Statement
-    origin: Origin
-    flags: LoopFlags
-    patience: Patience
-    proposal: Proposal
-    also: Also | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,15 +82,26 @@ class Pending:
 
 @dataclass(slots=True, eq=False)
 class _Waiting:
-    """An open proposal. Its waiter is the task that does the operation; ``is_over``: it waits no more."""
+    """An open proposal. Its waiter is the task that does the operation; ``is_over``: nobody waits any more.
 
-    asked: Asked
+    ``pending`` None: its row is not written yet; ``asked`` None: the loop that proposed it has not gone on yet.
+    ``fresh``: what was worked out just now, as nobody is asked; it need not be worked out again.
+    """
+
+    asked: Asked | None = None
     pending: Pending | None = None
     verdict: Verdict | None = None
+    fresh: Proposal | None = None
     decided: trio.Event = field(default_factory=trio.Event)
     answer: LogEntry | None = None
     is_over: bool = False
+    is_suspended: bool = False
     answered: trio.Event = field(default_factory=trio.Event)
+
+    @property
+    def told(self) -> LoopProposal:
+        assert self.pending is not None
+        return self.pending.told
 
     def decide(self, verdict: Verdict) -> bool:
         """Whoever is first decides."""
@@ -119,28 +119,60 @@ class Proposals:
         self._store = store
         self._timeout_s = timeout_s
         self._open: dict[int, _Waiting] = {}
+        self._suspending = False
 
-    async def see_through(self, asked: Asked) -> LogEntry:
+    # -- the one who waits
+
+    async def see_through(self, asked: Asked, proposal: Proposal) -> LogEntry:
         """Propose, wait for a verdict, carry it out; returns the row with its answer.
 
         Raises:
             NotFound: the session went meanwhile.
             OutOfRoom, StoreFailed: the row or its answer could not be written.
+            Suspended: the row is left as it is, proposed.
 
         Cancelled: the row is answered 499 ``loop_cancelled``, unless the effect was there already.
         """
         waiting = _Waiting(asked)
+        return await self._see_through(waiting, asked, partial(self._propose, waiting, asked, proposal))
+
+    async def see_through_reopened(self, asked: Asked, row_id: int) -> None:
+        """The same for one that was proposed before the daemon was started. It may have been answered meanwhile."""
+        waiting = self._open.get(row_id)
+        if waiting is not None:
+            waiting.asked = asked
+            await self._see_through(waiting, asked, trio.lowlevel.checkpoint)
+
+    async def _see_through(self, waiting: _Waiting, asked: Asked, begin: Callable[[], Awaitable[object]]) -> LogEntry:
         try:
-            row_id = await self._propose(waiting)
-            verdict = await self._verdict(waiting)
-            waiting.answer = await self._carry_out(asked, verdict, row_id)
+            await begin()
+            verdict = await self._verdict(waiting, asked)
+            waiting.answer = await self._carry_out(asked, verdict, waiting)
             return waiting.answer
         finally:
             # Shield: a proposal that nobody waits for any more must not look open (SPEC 5.3).
             with trio.move_on_after(ABANDON_LIMIT_S, shield=True):
                 await self._see_answered(waiting)
             self._forget(waiting)
-            waiting.answered.set()
+
+    def reopen(self, found: Sequence[Proposed]) -> None:
+        """At a start: have these be decided again; ``see_through_reopened`` takes each up when its loop goes on."""
+        for one in found:
+            waiting = _Waiting(None, Pending(one.told, one.at))
+            waiting.verdict = _foregone(one.told.flags)
+            self._open[one.told.log_entry_id] = waiting
+
+    def reopened(self, loop_id: int) -> list[int]:
+        """The rows of the loop that nobody has taken up yet, oldest first. To be asked before it proposes anything."""
+        return sorted(row_id for row_id, waiting in self._open.items() if waiting.told.loop_id == loop_id)
+
+    def suspend(self) -> None:
+        """The daemon stops: wait for no verdict any more. Those of models' loops stay open in the store."""
+        self._suspending = True
+        for waiting in list(self._open.values()):  # at once: the writer's thread may be putting another one there
+            waiting.decided.set()
+
+    # -- those who decide
 
     async def resolve(
         self,
@@ -151,65 +183,84 @@ class Proposals:
         body: str | None = None,
         outcome: str | None = None,
         grant: CommandGrant | None = None,
+        digest: str | None = None,
     ) -> Resolution:
         """Decide, and return when that has been carried out.
 
         Cancelled: the decision stands.
         """
         waiting = self._open.get(log_entry_id)
-        if waiting is None or waiting.asked.turn.session_id != session_id:
-            return Resolution(status=404, error=f"nothing is pending at log row {log_entry_id}")
+        if waiting is None or waiting.told.session_id != session_id:
+            return await self._too_late(session_id, log_entry_id)
+        if digest is not None and digest != waiting.told.attrs["digest"]:
+            return Resolution(status=409, error="digest: it is not that of what was proposed; look at it again")
+        if decision == "accept" and body is not None and waiting.verdict is None:
+            misfit = await _misfit(waiting, body)
+            if misfit is not None:
+                return Resolution(status=misfit.status, error=f"{misfit.detail}; it is still open")
         verdict = Verdict(event=_EVENTS[decision], body=body, outcome=outcome, grant=grant or CommandGrant())
         is_first = waiting.decide(verdict)
         await waiting.answered.wait()
         row = waiting.answer
-        happened = row.outcome or row.state if row is not None else "session_gone"
-        if not is_first:
-            return Resolution(status=409, error=f"somebody was first: {happened}", outcome=happened)
-        if row is None:
-            return Resolution(status=499, error="the session was deleted", outcome=happened)
+        if not is_first or row is None:  # None: its loop ended before it was taken up, or its session is gone
+            return await self._too_late(session_id, log_entry_id)
         return Resolution(status=row.status_rx, outcome=row.outcome, error=row.rx.get("error"))
+
+    async def _too_late(self, session_id: int, log_entry_id: int) -> Resolution:
+        """What became of a proposal that was decided by somebody else, if there is one."""
+        found = await self._store.read(lambda db: proposals.find(db, session_id, log_entry_id))
+        if found is None:
+            return Resolution(status=404, error=f"nothing is pending at log row {log_entry_id}")
+        if found.state == "proposed":
+            return Resolution(status=503, error="the daemon is stopping; it stays open, and the next start has it")
+        happened = found.outcome or found.state
+        return Resolution(status=409, error=f"somebody was first: {happened}", outcome=happened)
 
     def pending(self, session_id: int) -> tuple[Pending, ...]:
         """The session's, oldest first."""
         return tuple(
             waiting.pending
             for _row_id, waiting in sorted(self._open.items())
-            if waiting.pending and waiting.verdict is None and waiting.asked.turn.session_id == session_id
+            if waiting.pending and waiting.verdict is None and waiting.told.session_id == session_id
         )
 
     def abandon(self, run_ids: Collection[int]) -> None:
         """End those of these runs, as their session goes."""
         for waiting in list(self._open.values()):  # at once: the writer's thread may be putting another one there
-            if waiting.asked.turn.run_id in run_ids:
+            if waiting.told.run_id in run_ids:
                 waiting.decide(Verdict(event=Event.ABANDONED))
+
+    def drop(self, loop_id: int) -> None:
+        """Forget what nobody will take up any more, as the loop has ended and its rows have been answered."""
+        for row_id in self.reopened(loop_id):
+            self._forget(self._open[row_id])
 
     # -- the steps of one
 
-    async def _propose(self, waiting: _Waiting) -> int:
+    async def _propose(self, waiting: _Waiting, asked: Asked, proposal: Proposal) -> None:
         try:
-            return await self._store.write(partial(self._begin, waiting))
+            await self._store.write(partial(self._begin, waiting, asked, proposal))
         except Exception:
             self._forget(waiting)  # nothing was written, and the id that the row was to have is free again
             raise
 
     def _forget(self, waiting: _Waiting) -> None:
         waiting.is_over = True
-        if waiting.pending is not None:
-            row_id = waiting.pending.told.log_entry_id
-            if self._open.get(row_id) is waiting:
-                del self._open[row_id]
+        if waiting.pending is not None and self._open.get(waiting.told.log_entry_id) is waiting:
+            del self._open[waiting.told.log_entry_id]
+        waiting.answered.set()
 
-    def _begin(self, waiting: _Waiting, tx: Tx) -> int:
+    def _begin(self, waiting: _Waiting, asked: Asked, proposal: Proposal, tx: Tx) -> None:
         """Write the row and announce the proposal.
 
         The waiter is put in its place here, on the writer's thread: only here the row's id is known, and whoever
         is told of it, which is after the commit, finds the waiter there.
         """
-        asked, turn = waiting.asked, waiting.asked.turn
+        turn = asked.turn
         if waiting.is_over:
             raise NotFound("nobody waits for the answer any more")
         row = log.add(tx, turn, asked.statement, origin=asked.origin, result=OpResult(status=202))
+        target = ProposalTarget(scheme=row.scheme, pathname=row.pathname)
         told = LoopProposal(
             log_entry_id=row.id,
             session_id=turn.session_id,
@@ -217,29 +268,38 @@ class Proposals:
             loop_id=turn.loop_id,
             turn_id=turn.turn_id,
             op=op_name(asked.statement),
-            target=ProposalTarget(scheme=row.scheme, pathname=row.pathname),
-            body=asked.proposal.body,
-            attrs=dict(asked.proposal.attrs),
+            target=target,
+            body=proposal.body,
+            attrs={**proposal.attrs, "digest": digest_of(asked.statement, target, proposal)},
             flags=msgspec.to_builtins(asked.flags),
         )
+        approval_id = None if asked.flags.yolo else approvals.matching(tx.db, told)
+        if approval_id is not None:
+            told = msgspec.structs.replace(told, flags={**told.flags, "approved": approval_id})
         waiting.pending = Pending(told, row.at)
-        if asked.flags.yolo:
-            waiting.verdict = Verdict(event=Event.APPLIED)
+        waiting.verdict = _foregone(told.flags)
+        waiting.fresh = proposal if waiting.verdict is not None else None
         self._open[row.id] = waiting
-        tx.announce(turn.session_id, told)
-        return row.id
+        proposals.add(tx, told, asked.statement, asked.project_root)
 
-    async def _verdict(self, waiting: _Waiting) -> Verdict:
-        if waiting.verdict is None:
+    async def _verdict(self, waiting: _Waiting, asked: Asked) -> Verdict:
+        """Wait for it. Raises Suspended, if the daemon stops meanwhile and the next one can take it up."""
+        if waiting.verdict is None and not self._suspending:
             begun = trio.current_time()
-            with trio.move_on_after(self._timeout_s):
+            with trio.move_on_after(self._timeout_s) as patience:
                 await waiting.decided.wait()
-            waiting.asked.patience.waited_s += trio.current_time() - begun
-            waiting.decide(Verdict(event=Event.EXPIRED))
+            asked.patience.waited_s += trio.current_time() - begun
+            if patience.cancelled_caught:
+                waiting.decide(Verdict(event=Event.EXPIRED))
+        if waiting.verdict is None and asked.origin == "model":
+            waiting.is_suspended = True
+            raise Suspended
+        waiting.decide(Verdict(event=Event.ABANDONED))  # nobody takes up what a client asked for
         assert waiting.verdict is not None
         return waiting.verdict
 
-    async def _carry_out(self, asked: Asked, verdict: Verdict, row_id: int) -> LogEntry:
+    async def _carry_out(self, asked: Asked, verdict: Verdict, waiting: _Waiting) -> LogEntry:
+        told, row_id = waiting.told, waiting.told.log_entry_id
         if verdict.event is not Event.APPLIED:
             return await self._refuse(asked, verdict, row_id)
         rows: list[LogEntry] = []
@@ -247,23 +307,25 @@ class Proposals:
         def record(tx: Tx, result: OpResult) -> None:
             rows.append(_answer(tx, row_id, verdict, result, asked.also))
 
-        body = asked.proposal.body if verdict.body is None else verdict.body
+        body = told.body if verdict.body is None else verdict.body
         try:
-            await asked.proposal.apply(Accepted(body=body, grant=verdict.grant, record=record))
+            shown = waiting.fresh or await as_shown(asked, told)
+            await shown.apply(Accepted(log_entry_id=row_id, body=body, grant=verdict.grant, record=record))
         except Exception as error:  # noqa: BLE001 – SPEC 5.3: what an apply raises is the operation's answer
-            failed = Verdict(event=Event.REFUSED, outcome=verdict.outcome)
+            outcome = verdict.outcome or (WRITE_CONFLICT if isinstance(error, Stale) else None)
+            failed = Verdict(event=Event.REFUSED, outcome=outcome)
             return await self._refuse(asked, failed, row_id, _refusal(error))
         return rows[-1]
 
     async def _refuse(self, asked: Asked, verdict: Verdict, row_id: int, result: OpResult | None = None) -> LogEntry:
         """Answer a proposal that has no effect."""
-        status = TABLE["proposed"][verdict.event].status
+        status = move("proposed", verdict.event).status
         answer = result or OpResult(status=status or 500, error=_WORDS[verdict.event])
         return await self._store.write(lambda tx: _answer(tx, row_id, verdict, answer, asked.also))
 
     async def _see_answered(self, waiting: _Waiting) -> None:
         """See that the row, if it was written, has an answer, whatever ended the wait."""
-        while waiting.answer is None and not waiting.is_over:
+        while waiting.answer is None and not (waiting.is_over or waiting.is_suspended):
             try:
                 waiting.answer = await self._store.write(partial(_abandon, waiting))
             except (OutOfRoom, StoreFailed) as error:
@@ -273,9 +335,31 @@ class Proposals:
                 break
 
 
+async def _misfit(waiting: _Waiting, body: str) -> PlurnkError | None:
+    """Why ``body`` cannot be accepted instead of what was proposed, as far as that can be told before."""
+    if waiting.asked is None:
+        return None
+    with suppress(PlurnkError):  # then nothing can be accepted, which the decision will say
+        shown = await as_shown(waiting.asked, waiting.told)
+        try:
+            if shown.check is not None:
+                await shown.check(body)
+        except PlurnkError as error:
+            return error
+    return None
+
+
+def _foregone(flags: Mapping[str, Any]) -> Verdict | None:
+    """The verdict on what its flags say is accepted without asking anybody."""
+    if flags.get("yolo") is True:
+        return Verdict(event=Event.APPLIED)
+    approved = flags.get("approved")
+    return None if approved is None else Verdict(event=Event.APPLIED, outcome=f"approved:{approved}")
+
+
 def _answer(tx: Tx, row_id: int, verdict: Verdict, result: OpResult, also: Also | None) -> LogEntry:
-    move = TABLE["proposed"][verdict.event]
-    row = log.answer(tx, row_id, result, state=move.state, outcome=verdict.outcome or move.outcome)
+    moved = move("proposed", verdict.event)
+    row = log.answer(tx, row_id, result, state=moved.state, outcome=verdict.outcome or moved.outcome)
     if row is None:
         raise NotFound("the session was deleted")
     if also is not None:
@@ -291,7 +375,7 @@ def _abandon(waiting: _Waiting, tx: Tx) -> LogEntry | None:
     """
     if waiting.pending is None:
         return None
-    row_id = waiting.pending.told.log_entry_id
+    row_id = waiting.told.log_entry_id
     return log.abandon(tx, row_id) or log.get(tx.db, row_id)
 
 

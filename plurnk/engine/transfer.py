@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from plurnk.content import mimetypes, parts
 from plurnk.errors import Conflict, Malformed, NoSuchRange, NotFound, UnsupportedType
 from plurnk.language.ast import Copy, LineMarker, Move
+from plurnk.language.targets import FILE
 from plurnk.plugins.api import ChannelContent, EntryContent, EntryStorage, Manifest
 from plurnk.store.database import Tx
 from plurnk.store.log import TurnRef
@@ -24,7 +25,7 @@ class Place:
     channel: str | None
 
     def __str__(self) -> str:
-        return f"{self.manifest.name}://{self.pathname}"
+        return self.pathname if self.manifest.name == FILE else f"{self.manifest.name}://{self.pathname}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ import trio
 
 from plurnk.engine.bus import Bus
 from plurnk.engine.dispatch import Asker, Dispatcher
+from plurnk.engine.file_tiles import FileTiles
 from plurnk.engine.limits import Limits
 from plurnk.engine.packets import Built, PacketMaker
 from plurnk.engine.previews import Previews
@@ -25,7 +26,7 @@ from plurnk.rules import packet, telemetry
 from plurnk.rules.conclusions import how
 from plurnk.rules.packet import Assistant, Packet
 from plurnk.rules.telemetry import Telemetry
-from plurnk.store import conclusions, log, loops, subscriptions, turns
+from plurnk.store import conclusions, entries, log, loops, subscriptions, turns
 from plurnk.store.database import Store, Tx
 from plurnk.store.log import TurnRef
 from plurnk.store.loops import Loop
@@ -50,6 +51,7 @@ class Workshop:
     limits: Limits
     packets: PacketMaker
     previews: Previews
+    tiles: FileTiles
     prompts: EntryStorage
 
 
@@ -143,7 +145,9 @@ def _show_end(tx: Tx, turn: TurnRef, stream: Subscription) -> None:
 
 async def _build(shop: Workshop, job: Job, turn: TurnRef) -> Built:
     """The packet; if it orders previews, it is built again when they are made."""
-    build = partial(shop.packets.build, job.provider, job.loop, turn)
+    paths = await shop.store.read(lambda db: entries.indexed_files(db, job.loop.run_id))
+    tiles = await shop.tiles.look_at(job.asker.project_root, paths)
+    build = partial(shop.packets.build, job.provider, job.loop, turn, tiles)
     built = await shop.store.read(build)
     if not built.orders:
         return built

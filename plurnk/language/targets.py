@@ -10,7 +10,7 @@ from urllib.parse import parse_qsl, unquote
 import msgspec
 
 from plurnk.errors import Malformed
-from plurnk.language.ast import Copy, LocalTarget, Move, Statement, Target, UrlTarget
+from plurnk.language.ast import Copy, Edit, LocalTarget, Move, Statement, Target, UrlTarget
 from plurnk.language.wording import clip, quote
 
 AUTHORITY_SCHEMES: Final[frozenset[str]] = frozenset({"http", "https", "ws", "wss", "sse"})
@@ -18,6 +18,9 @@ AUTHORITY_SCHEMES: Final[frozenset[str]] = frozenset({"http", "https", "ws", "ws
 
 FILE: Final = "file"
 """The scheme of bare paths."""
+
+VERSION: Final = "version"
+"""The parameter of a file's target that names a version of it."""
 
 _URL: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 _NAME: Final = re.compile(r"(?:[A-Za-z0-9._~!$&'()*+,;=-]|[^\x00-\x7f]|%[0-9A-Fa-f]{2})++")
@@ -162,7 +165,13 @@ def canonical(target: Target) -> str:
 
 
 def localized(statement: Statement) -> Statement:
-    """``statement`` with its ``file://`` targets as the bare paths that they spell, which is how files are shown."""
+    """``statement`` with its ``file://`` targets as the bare paths that they spell, which is how files are shown.
+
+    But for EDIT of a version of a file, which no bare path can say.
+    """
+    target = statement.target
+    if isinstance(statement, Edit) and isinstance(target, UrlTarget) and VERSION in target.params:
+        return statement
     if isinstance(statement, Copy | Move):
         return msgspec.structs.replace(statement, target=_bare(statement.target), body=_bare(statement.body))
     return msgspec.structs.replace(statement, target=_bare(statement.target))

@@ -136,7 +136,10 @@ class Workers(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
-    """One operation to be done: who asks, where it is logged, and with what to do it."""
+    """One operation to be done: who asks, where it is logged, and with what to do it.
+
+    ``hidden``: absolute paths of the daemon's own, which are kept out of everybody's sight.
+    """
 
     turn: TurnRef
     origin: Origin
@@ -148,6 +151,7 @@ class Call:
     project_root: str | None
     read_max_chars: int
     match_timeout_s: float
+    hidden: tuple[str, ...] = ()
 
 
 Unit: TypeAlias = Callable[[Tx], OpResult]
@@ -161,9 +165,10 @@ class Accepted:
     """A proposal that may be carried out, with the body that was accepted and what was granted.
 
     ``record`` writes the operation's result. It is to be called once, in the transaction of the effect, so that
-    there is never one without the other.
+    there is never one without the other. ``log_entry_id`` is the id of the operation's row.
     """
 
+    log_entry_id: int
     body: str
     grant: CommandGrant
     record: Callable[[Tx, OpResult], None]
@@ -174,12 +179,17 @@ class Proposal:
     """An operation that is shown and has to be accepted before it has an effect (SPEC 5.3).
 
     ``body`` and ``attrs`` (JSON) are what is shown. ``apply`` carries it out; it has recorded its result when it
-    returns. A ``PlurnkError`` that it raises becomes the result.
+    returns. A ``PlurnkError`` that it raises becomes the result. ``check`` raises one for a body that could not be
+    accepted instead of this one; whoever sent that is told, and may try again.
+
+    When it is accepted, its statement is worked out again, and ``apply`` is the one of the proposal that came of
+    that: it is the same, to the last of ``body`` and ``attrs``, or it is refused. So all that matters is in them.
     """
 
     body: str
     attrs: Mapping[str, Any]
     apply: Callable[[Accepted], Awaitable[None]]
+    check: Callable[[str], Awaitable[None]] | None = None
 
 
 Handler: TypeAlias = Callable[[Call], Awaitable[OpResult | Unit | Proposal]]

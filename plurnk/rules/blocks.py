@@ -59,4 +59,6 @@ def render_log_row(row: LogRow) -> str:
 
 def _channel_meta(channel: IndexChannel) -> dict[str, Any]:
     meta: dict[str, Any] = {"mimetype": channel.mimetype, "tokens": channel.tokens}
+    if channel.missing:
+        meta["missing"] = True
     return meta if channel.state == "static" else meta | {"state": channel.state}

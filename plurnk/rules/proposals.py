@@ -8,6 +8,8 @@ from enum import Enum
 from types import MappingProxyType
 from typing import Final, Literal, TypeAlias
 
+from plurnk.errors import Conflict
+
 State: TypeAlias = Literal["proposed", "resolved", "failed", "cancelled"]
 
 
@@ -46,6 +48,19 @@ TABLE: Final[Mapping[State, Mapping[Event, Move]]] = MappingProxyType(
         "cancelled": {},
     }
 )
+
+
+def move(state: State, event: Event) -> Move:
+    """Where ``event`` leads from ``state``.
+
+    Raises:
+        Conflict: nowhere, as it is decided already.
+    """
+    found = TABLE[state].get(event)
+    if found is None:
+        raise Conflict(f"it is {state} already")
+    return found
+
 
 DEFAULT_OUTCOMES: Final = frozenset(move.outcome for move in TABLE["proposed"].values() if move.outcome is not None)
 """What an outcome is where nobody has said more."""

@@ -15,7 +15,10 @@ from plurnk.wire.notifications import Origin
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IndexChannel:
-    """One indexed channel. ``preview`` is shown as it is; with an empty one the channel is only listed."""
+    """One indexed channel. ``preview`` is shown as it is; with an empty one the channel is only listed.
+
+    ``missing``: it is that of a file that is no longer there.
+    """
 
     name: str
     mimetype: str
@@ -23,6 +26,7 @@ class IndexChannel:
     preview: str
     is_default: bool = True
     state: Literal["static", "active", "closed", "errored"] = "static"
+    missing: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

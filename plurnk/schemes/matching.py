@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import TypeAlias, TypeVar
@@ -25,6 +25,9 @@ BATCH_ITEMS: int = 512
 
 SubjectOf: TypeAlias = Callable[[Snapshot, T], Subject | None]
 """The content of a candidate; None when it has none that could match."""
+
+Load: TypeAlias = Callable[[Sequence[T]], Awaitable[Sequence[Subject | None]]]
+"""The contents of the first of the candidates, at least of one: as many as are to be asked about together."""
 
 
 @contextmanager
@@ -61,10 +64,17 @@ async def rows(call: Call, matcher: Matcher, subject: Subject | None, max_chars:
 
 async def having(call: Call, matcher: Matcher, candidates: Sequence[T], subject_of: SubjectOf[T]) -> list[T]:
     """Those of ``candidates`` whose content has a match, in their order. To be called within ``match_limit``."""
+    return await having_loaded(
+        call, matcher, candidates, lambda some: call.store.read(partial(_batch, some, subject_of))
+    )
+
+
+async def having_loaded(call: Call, matcher: Matcher, candidates: Sequence[T], load: Load[T]) -> list[T]:
+    """The same for contents that do not come from the store."""
     found: list[T] = []
     done = 0
     while done < len(candidates):
-        subjects = await call.store.read(partial(_batch, candidates, done, subject_of))
+        subjects = await load(candidates[done : done + BATCH_ITEMS])
         present = tuple(subject for subject in subjects if subject is not None)
         answers: tuple[bool, ...] = ()
         if present:
@@ -76,12 +86,16 @@ async def having(call: Call, matcher: Matcher, candidates: Sequence[T], subject_
     return found
 
 
-def _batch(candidates: Sequence[T], start: int, subject_of: SubjectOf[T], db: Snapshot) -> list[Subject | None]:
-    """The subjects of the next candidates, at least one."""
+def _batch(candidates: Sequence[T], subject_of: SubjectOf[T], db: Snapshot) -> list[Subject | None]:
+    return batch(candidates, partial(subject_of, db))
+
+
+def batch(candidates: Sequence[T], subject_of: Callable[[T], Subject | None]) -> list[Subject | None]:
+    """The subjects of the first candidates, at least of one, until they weigh BATCH_BYTES."""
     subjects: list[Subject | None] = []
     size_bytes = 0
-    for candidate in candidates[start : start + BATCH_ITEMS]:
-        subject = subject_of(db, candidate)
+    for candidate in candidates:
+        subject = subject_of(candidate)
         subjects.append(subject)
         size_bytes += len(subject.data) if subject is not None else 0
         if size_bytes >= BATCH_BYTES:

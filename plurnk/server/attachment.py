@@ -17,7 +17,7 @@ from plurnk.store import events, sessions
 from plurnk.store.query import Snapshot
 from plurnk.store.sessions import Run, Session
 from plurnk.streams.commands import Commands
-from plurnk.wire.events import delta_key, encode_event, join_deltas, join_stream_events, stream_key
+from plurnk.wire.events import delta_key, encode_event, encode_notification, join_deltas, join_stream_events, stream_key
 from plurnk.wire.notifications import StreamEvent, TurnDelta
 
 
@@ -105,6 +105,11 @@ class Attachment:
             return [(e.seq, encode_event(e.method, e.params_json, e.seq)) for e in found]
 
         await feed.replay(page)
+
+    def tell_open(self, feed: Feed) -> None:
+        """Say what waits to be accepted in the feed's session; whoever followed it all along has heard it before."""
+        for pending in self.engine.proposals.pending(feed.session_id):
+            feed.passing(encode_notification(pending.told))
 
     async def _leave(self) -> None:
         if self._place is not None:

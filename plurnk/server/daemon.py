@@ -162,6 +162,7 @@ async def run(settings: Settings, *, ready: Callable[[str], object], stop: trio.
             workers=workers,
             preview_types=handled,
             limits=limits,
+            hidden=_own_files(settings),
         ) as engine,
         trio.open_nursery() as peers,
     ):
@@ -173,8 +174,9 @@ async def run(settings: Settings, *, ready: Callable[[str], object], stop: trio.
         methods = Methods(HANDLERS, rpc_timeout_ms=int(settings.rpc_timeout_s * 1000))
         clients = Clients(engine, commands, gate, methods)
         async with _open_listeners(settings) as (listeners, url), trio.open_nursery() as listening:
-            listening.start_soon(serve_listeners, listeners, peers, clients.serve)
+            # Before anybody is let in, so that nobody is told that nothing is pending where something is.
             await engine.resume(resume=settings.resume)
+            listening.start_soon(serve_listeners, listeners, peers, clients.serve)
             logger.info("listening on %s, with the database %s", url, settings.db_path)
             ready(url)
             await stop.wait()
@@ -230,6 +232,16 @@ def _command_settings(settings: Settings) -> CommandSettings:
         hidden=tuple(path for path in own if path is not None),
         env=settings.env,
     )
+
+
+def _own_files(settings: Settings) -> tuple[str, ...]:
+    """What no operation on files touches, though it may lie in a project: a folder may be a project and hold these."""
+    database = settings.db_path
+    beside = (database.with_name(database.name + suffix) for suffix in ("-wal", "-shm", ".lock"))
+    sessions_of_commands = settings.state_dir / "sessions"
+    own = (database, *beside, settings.token_path, settings.url_path, sessions_of_commands)
+    named = (settings.socket_path, settings.tls_key, *settings.files)
+    return tuple(str(path.absolute()) for path in (*own, *named) if path is not None)
 
 
 def _persona(settings: Settings) -> str:

@@ -152,6 +152,17 @@ def archive(tx: Tx, run_id: int, channel_ids: Sequence[int]) -> bool:
     return tx.db.total_changes() > before
 
 
+def indexed_files(db: apsw.Connection, run_id: int) -> list[str]:
+    """The paths of the files in the run's index, in its order."""
+    rows = query(
+        db,
+        "SELECT DISTINCT e.pathname FROM visibility v JOIN entry_channels c ON c.id = v.channel_id"
+        " JOIN entries e ON e.id = c.entry_id WHERE v.run_id = ? AND e.scheme IS NULL ORDER BY e.pathname",
+        (run_id,),
+    )
+    return [pathname for (pathname,) in rows]
+
+
 def indexed(db: apsw.Connection, run_id: int) -> list[tuple[Entry, list[Channel]]]:
     """What the run's index shows: entries by scheme (files first) and path, their indexed channels by age."""
     rows = query(

@@ -10,7 +10,8 @@ import msgspec
 
 from plurnk.content.tokens import estimate_tokens
 from plurnk.language.ast import LineMarker, LocalTarget, Statement, Target, UrlTarget, op_name
-from plurnk.rules.proposals import TABLE, Event
+from plurnk.language.targets import FILE, canonical
+from plurnk.rules.proposals import Event, move
 from plurnk.store.database import Tx
 from plurnk.store.query import integer, query
 from plurnk.wire.notifications import LogEntry, LogEntryAdded, LogEntryUpdated, Origin
@@ -55,6 +56,8 @@ def _row(row: tuple[Any, ...]) -> LogEntry:
 
 def _target_columns(target: Target | None) -> dict[str, Any]:
     match target:
+        case UrlTarget(scheme=scheme) if scheme == FILE:
+            return dict.fromkeys(_TARGET_FIELDS) | {"pathname": canonical(target), "params": target.params or None}
         case UrlTarget():
             return {
                 "scheme": target.scheme,
@@ -142,9 +145,9 @@ def answer(tx: Tx, row_id: int, result: OpResult, *, state: str, outcome: str | 
 
 def abandon(tx: Tx, row_id: int) -> LogEntry | None:
     """Answer a proposed row for which nobody waits any more; None as ``answer``."""
-    move = TABLE["proposed"][Event.ABANDONED]
-    result = OpResult(status=move.status or 499, error=ABANDONED)
-    return answer(tx, row_id, result, state=move.state, outcome=move.outcome)
+    moved = move("proposed", Event.ABANDONED)
+    result = OpResult(status=moved.status or 499, error=ABANDONED)
+    return answer(tx, row_id, result, state=moved.state, outcome=moved.outcome)
 
 
 def abandon_of_loop(tx: Tx, loop_id: int) -> None:
@@ -154,9 +157,15 @@ def abandon_of_loop(tx: Tx, loop_id: int) -> None:
         abandon(tx, row_id)
 
 
-def abandon_all(tx: Tx) -> None:
-    """Answer whatever is proposed: for a start, when nobody can be waiting for it."""
-    rows = query(tx.db, "SELECT id FROM log_entries WHERE state = 'proposed' ORDER BY id")
+def abandon_unresumed(tx: Tx, *, resume: bool) -> None:
+    """At a start: answer what nobody will take up, which is all but what loops of a model have proposed that go on."""
+    rows = query(
+        tx.db,
+        "SELECT e.id FROM log_entries e JOIN loops l ON l.id = e.loop_id"
+        " WHERE e.state = 'proposed' AND NOT (? AND l.origin = 'model' AND l.status = 102"
+        " AND EXISTS (SELECT 1 FROM proposals p WHERE p.log_entry_id = e.id)) ORDER BY e.id",
+        (resume,),
+    )
     for (row_id,) in rows:
         abandon(tx, row_id)
 

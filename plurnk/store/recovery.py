@@ -31,9 +31,9 @@ def recover(tx: Tx, *, resume: bool, has_provider: HasProvider) -> Recovered:
 
     Streams become 500 ``daemon_restart``, their bytes kept; the next turn of their run is told, and a run with
     nothing to do is woken when ``resume``. Turns without an end become 500 ``interrupted``, and the next turn of
-    their loop is told; what was proposed is answered 499, for its waiter is gone. Client loops end 200, for their
-    clients are gone. Model loops stay as they are when ``resume``, else they end 499 ``interrupted``; queued loops
-    are kept either way.
+    their loop is told; what a loop proposed that goes on stays open, the rest is answered 499, for its waiter is
+    gone. Client loops end 200, for their clients are gone. Model loops stay as they are when ``resume``, else they end
+    499 ``interrupted``; queued loops are kept either way.
     """
     db = tx.db
     streams = subscriptions.close_all(tx, detail="daemon_restart")
@@ -44,7 +44,7 @@ def recover(tx: Tx, *, resume: bool, has_provider: HasProvider) -> Recovered:
         (tx.now, _INTERRUPTED),
     )
     turns = db.changes()
-    log.abandon_all(tx)
+    log.abandon_unresumed(tx, resume=resume)
     running = query(db, "SELECT id, origin FROM loops WHERE status = 102 ORDER BY id")
     for loop_id, origin in running:
         if origin == "client":

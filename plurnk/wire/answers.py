@@ -8,6 +8,7 @@ import msgspec
 
 from plurnk.language.ast import OpName, ParseError
 from plurnk.wire.notifications import LogEntry, ProposalTarget, Usage
+from plurnk.wire.params import SandboxProfile
 from plurnk.wire.results import OpResult
 
 ChannelState: TypeAlias = Literal["static", "active", "closed", "errored"]
@@ -196,6 +197,52 @@ class ProposalView(Result, frozen=True):
 
 class ProposalListResult(Result, frozen=True):
     proposals: tuple[ProposalView, ...]
+
+
+class ApprovalView(Result, frozen=True):
+    """What is accepted by itself, as ``approval.add`` was told."""
+
+    id: int
+    op: OpName
+    scheme: str | None
+    path_glob: str | None
+    command_prefix: str | None
+    sandbox_profile: SandboxProfile | None
+    created_at: str
+
+
+class ApprovalListResult(Result, frozen=True):
+    """Oldest first."""
+
+    approvals: tuple[ApprovalView, ...]
+
+
+class ApprovalRemoveResult(Result, frozen=True):
+    """``removed`` False: there was none of that id in the session."""
+
+    id: int
+    removed: bool
+
+
+class FileVersion(Result, frozen=True):
+    """What a file held before an accepted write. ``sha256`` and ``bytes`` null: it was not there.
+
+    ``afterSha256`` is what the write made of it, null: nothing, it was deleted.
+    """
+
+    version: int
+    at: str
+    log_entry_id: int | None
+    sha256: str | None
+    bytes: int | None
+    after_sha256: str | None
+
+
+class FileHistoryResult(Result, frozen=True):
+    """Newest first."""
+
+    target: str
+    versions: tuple[FileVersion, ...]
 
 
 class SubscriptionView(Result, frozen=True):

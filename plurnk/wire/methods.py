@@ -114,6 +114,38 @@ _TABLE: Final = (
         needs_session=True,
     ),
     Method(
+        "approval.add",
+        params.ApprovalAddParams,
+        answers.ApprovalView,
+        "Accept what matches from now on, in this session",
+        needs_session=True,
+    ),
+    Method(
+        "approval.list", params.NoParams, answers.ApprovalListResult, "What is accepted by itself", needs_session=True
+    ),
+    Method(
+        "approval.remove",
+        params.ApprovalRemoveParams,
+        answers.ApprovalRemoveResult,
+        "Ask about such things again",
+        needs_session=True,
+    ),
+    Method(
+        "file.history",
+        params.FileHistoryParams,
+        answers.FileHistoryResult,
+        "What a file held before each accepted write",
+        needs_session=True,
+    ),
+    Method(
+        "file.restore",
+        params.FileRestoreParams,
+        OpResult,
+        "Propose that a file holds again what it held then; answered when that is resolved",
+        needs_session=True,
+        long_running=True,
+    ),
+    Method(
         "subscription.list",
         params.SubscriptionListParams,
         answers.SubscriptionListResult,
@@ -147,13 +179,21 @@ _TABLE: Final = (
     ),
     Method("op.show", params.OpTargetParams, OpResult, "SHOW: put into the index", needs_session=True),
     Method("op.hide", params.OpTargetParams, OpResult, "HIDE: take out of the index", needs_session=True),
-    Method("op.edit", params.OpEditParams, OpResult, "EDIT: write content, or replace lines of it", needs_session=True),
+    Method(
+        "op.edit",
+        params.OpEditParams,
+        OpResult,
+        "EDIT: write content, or replace lines of it",
+        needs_session=True,
+        long_running=True,
+    ),
     Method(
         "op.copy",
         params.OpTransferParams,
         OpResult,
         "COPY: write a source's content to a destination",
         needs_session=True,
+        long_running=True,
     ),
     Method(
         "op.move",
@@ -161,6 +201,7 @@ _TABLE: Final = (
         OpResult,
         "MOVE: the same, and remove it from the source",
         needs_session=True,
+        long_running=True,
     ),
     Method(
         "op.send",
@@ -168,6 +209,7 @@ _TABLE: Final = (
         OpResult,
         "SEND: a status to an entry, a process or everybody",
         needs_session=True,
+        long_running=True,
     ),
     Method(
         "op.exec",

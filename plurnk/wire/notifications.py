@@ -102,7 +102,10 @@ class ProposalTarget(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class LoopProposal(Notification, frozen=True):
-    """Something with effects outside waits for ``loop.resolve`` (SPEC 5.3). ``attrs`` are the scheme's."""
+    """Something with effects outside waits for ``loop.resolve`` (SPEC 5.3). ``attrs`` are the scheme's.
+
+    ``flags``: the loop's, and ``approved``, the id of the standing approval that accepts it, if one does.
+    """
 
     method = "loop/proposal"
     log_entry_id: int

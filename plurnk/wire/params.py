@@ -8,7 +8,7 @@ from typing import Annotated, Final, Literal, TypeAlias
 import msgspec
 from msgspec import Meta
 
-from plurnk.language.ast import LineMarker, Statement
+from plurnk.language.ast import LineMarker, OpName, Statement
 
 Id: TypeAlias = Annotated[int, Meta(ge=1, le=2**63 - 1)]
 """A database id. The upper bound is SQLite's; without it a long number would be our bug."""
@@ -185,13 +185,48 @@ class Grant(Params, frozen=True):
 
 
 class LoopResolveParams(Params, frozen=True):
-    """``body`` replaces what was proposed; ``outcome`` is what the model is told; ``grant`` widens a sandbox."""
+    """``body`` replaces what was proposed; ``outcome`` is what the model is told; ``grant`` widens a sandbox.
+
+    ``digest``, if it is there, must be that of what was proposed.
+    """
 
     log_entry_id: Id
     decision: Decision
     body: str | None = None
     outcome: Text | None = None
     grant: Grant | None = None
+    digest: Text | None = None
+
+
+SandboxProfile: TypeAlias = Literal["read-only", "workspace", "workspace-net", "off"]
+
+
+class ApprovalAddParams(Params, frozen=True):
+    """``pathGlob``: every path of a file operation; ``commandPrefix``: of an EXEC's argv.
+
+    ``sandboxProfile``: of an EXEC, the widest; null: ``workspace``.
+    """
+
+    op: OpName
+    scheme: Text | None = None
+    path_glob: Text | None = None
+    command_prefix: Text | None = None
+    sandbox_profile: SandboxProfile | None = None
+
+
+class ApprovalRemoveParams(Params, frozen=True):
+    id: Id
+
+
+class FileHistoryParams(Params, frozen=True):
+    target: Text
+
+
+class FileRestoreParams(Params, frozen=True):
+    """``version``: as file.history lists it."""
+
+    target: Text
+    version: Id
 
 
 class SubscriptionListParams(Params, frozen=True):

@@ -277,8 +277,9 @@ async def test_after_500_cancels_at_random_moments_nothing_is_left(tmp_path: Pat
             await attack(chaos, commands=COMMANDS, loops=LOOPS)
             await settles(before, chaos.marker)
     closed = check_rows(settings.db_path)
-    # Most were cancelled while they ran, and not before or after that.
-    assert closed[499] >= COMMANDS // 2, (closed, chaos.answers)
+    # Most were cancelled while they ran, and not before or after that; rows of entries that were deleted are gone.
+    assert closed.total() >= COMMANDS // 3, (closed, chaos.answers)
+    assert closed[499] >= closed.total() * 0.8, (closed, chaos.answers)
 
 
 async def attack(chaos: Chaos, *, commands: int, loops: int) -> None:

@@ -42,7 +42,13 @@ class FakeCommand:
 
     @property
     def attrs(self) -> Mapping[str, Any]:
-        return {"runtime": self.order.runtime, "cwd": self.order.cwd or ".", "command": self.order.command}
+        return {
+            "runtime": self.order.runtime,
+            "cwd": self.order.cwd or ".",
+            "command": self.order.command,
+            "sandbox": {"profile": "workspace", "network": False, "writable": ["/project"]},
+            "timeoutMs": 0,
+        }
 
     def work(self, command: str, grant: CommandGrant) -> Work:
         async def run(feed: Feed) -> Conclusion:

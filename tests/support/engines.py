@@ -23,9 +23,10 @@ from plurnk.language.parser import parse
 from plurnk.plugins.api import Commands, Completion, Delta, GenerateRequest, ProviderSettings, Scheme, Usage, Workers
 from plurnk.plugins.registry import ProviderPlugins
 from plurnk.schemes.exec import exec_
+from plurnk.schemes.files import file
 from plurnk.schemes.log import log
 from plurnk.schemes.notes import known, plurnk, skill, unknown
-from plurnk.store import channels, entries
+from plurnk.store import channels, entries, sessions
 from plurnk.store.database import Tx
 from plurnk.store.sessions import Run, Session
 from plurnk.streams.live import open_streams
@@ -35,7 +36,7 @@ from tests.support.commands import FakeCommands
 from tests.support.stores import new_session, opened
 from tests.support.workers import InlineWorkers
 
-SCHEMES: dict[str, Scheme] = {s.manifest.name: s for s in (known, unknown, skill, plurnk, log, exec_)}
+SCHEMES: dict[str, Scheme] = {s.manifest.name: s for s in (known, unknown, skill, plurnk, log, exec_, file)}
 
 Say = Callable[[int, GenerateRequest], Awaitable[str]]
 """Given the number of the call, from 1, and the request: what the model answers."""
@@ -132,10 +133,12 @@ async def engine_with(
     preview_types: frozenset[str] = frozenset(),
     schemes: Mapping[str, Scheme] = SCHEMES,
     commands: Commands | None = None,
+    project_root: Path | None = None,
+    hidden: tuple[str, ...] = (),
 ) -> AsyncIterator[Bench]:
     """Open an engine on the database at ``path``; a second time on the same path it finds the same session.
 
-    Without ``commands`` no runtime is installed.
+    Without ``commands`` no runtime is installed; without ``project_root`` there are no files.
     """
     model, bus, ear = FakeModel(say, context_size), Bus(), Ear()
     limits = limits or Limits()
@@ -158,8 +161,11 @@ async def engine_with(
             workers=workers or InlineWorkers(),
             preview_types=preview_types,
             limits=limits,
+            hidden=hidden,
         ) as engine:
             session, run = await new_session(store)
+            if project_root is not None:
+                await store.write(lambda tx: sessions.set_root(tx, session.id, str(project_root)))
             bus.join(ear, session.id)
             yield Bench(engine, session, run, ear, model)
 

@@ -10,9 +10,11 @@ from typing import Any
 import msgspec
 import trio
 
+from plurnk.wire.answers import ProposalView
 from tests.support.fake_daemon import FakeDaemon, Json, Peer
 from tests.support.home import Home
 from tests.support.log_entries import log_entry
+from tests.support.proposal_views import of_command
 
 LOOP = 5
 ROW = 7
@@ -81,23 +83,15 @@ class LoopDaemon(FakeDaemon):
 
     def proposes(self, command: str, *, row: int = ROW, loop: int = LOOP, **flags: bool) -> None:
         """Tell of an EXEC that waits to be accepted."""
-        self.row(id=row, op="EXEC", tx={"body": command}, status_rx=202, state="proposed")
-        sandbox = {"profile": "workspace", "network": False, "writable": ["/project"]}
-        self.publish(
-            "loop/proposal",
-            {
-                "logEntryId": row,
-                "sessionId": 1,
-                "runId": 1,
-                "loopId": loop,
-                "turnId": 2,
-                "op": "EXEC",
-                "target": {"scheme": None, "pathname": None},
-                "body": command,
-                "attrs": {"runtime": "sh", "cwd": ".", "command": command, "sandbox": sandbox, "timeoutMs": 0},
-                "flags": {"yolo": False, **flags},
-            },
-        )
+        self.tells_of(of_command(command, log_entry_id=row, loop_id=loop, flags={"yolo": False, **flags}))
+
+    def tells_of(self, proposal: ProposalView) -> None:
+        """Tell of what waits to be accepted, as its row and as a proposal."""
+        row: dict[str, Any] = {"id": proposal.log_entry_id, "op": proposal.op, "status_rx": 202, "state": "proposed"}
+        self.row(**row, pathname=proposal.target.pathname, tx={"body": proposal.body})
+        told = {"sessionId": 1, **msgspec.to_builtins(proposal)}
+        del told["at"]
+        self.publish("loop/proposal", told)
 
     def decided(self, status: int, *, outcome: str | None = None, state: str = "resolved") -> None:
         """Tell what became of it; 102: it runs as ``exec://sh-1``."""

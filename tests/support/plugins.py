@@ -5,10 +5,13 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from textwrap import dedent
 
 import pytest
+
+from plurnk.workers import handlers as workers
 
 
 def install(folder: Path, package: str, points: Mapping[str, Mapping[str, str]], source: str) -> None:
@@ -140,5 +143,8 @@ HANDLER_TYPES = frozenset(f"text/x-{name}" for name in _NAMES)
 
 def install_handlers(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Install the package ``handlers`` with one preview handler for each of HANDLER_TYPES."""
+    # This process, as a worker, may have looked for handlers already; it looks again, now and after the test.
+    for name in ("_points", "_handler"):
+        monkeypatch.setattr(workers, name, cache(getattr(workers, name).__wrapped__))
     install(folder, "handlers", {"plurnk.mimetypes": {f"text/x-{name}": name for name in _NAMES}}, HANDLERS)
     make_importable(folder, monkeypatch)

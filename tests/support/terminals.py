@@ -29,6 +29,11 @@ class Terminal:
         self._seen = ""
 
     @property
+    def raw(self) -> str:
+        """What was shown so far, as it came."""
+        return self._seen
+
+    @property
     def text(self) -> str:
         """What was shown so far, without colours and the like."""
         return _ORDERS.sub("", self._seen).replace("\r\n", "\n")
@@ -42,7 +47,10 @@ class Terminal:
         raise AssertionError(f"{wanted!r} was not shown in {self.text!r}")
 
     async def type(self, line: str) -> None:
-        await self._end.send_all(f"{line}\n".encode())
+        await self.press(f"{line}\n")
+
+    async def press(self, keys: str) -> None:
+        await self._end.send_all(keys.encode())
 
     def interrupt(self) -> None:
         self.process.send_signal(signal.SIGINT)

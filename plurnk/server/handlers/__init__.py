@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from plurnk.server.attachment import Client
-from plurnk.server.handlers import loops, operations, reading, sessions, status, streams
+from plurnk.server.handlers import files, loops, operations, proposals, reading, sessions, status, streams
 from plurnk.server.methods import Handler
 
 HANDLERS: Mapping[str, Handler[Client]] = {
     **status.HANDLERS,
     **sessions.HANDLERS,
     **loops.HANDLERS,
+    **proposals.HANDLERS,
     **streams.HANDLERS,
     **reading.HANDLERS,
     **operations.HANDLERS,
+    **files.HANDLERS,
 }

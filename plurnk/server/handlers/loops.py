@@ -1,4 +1,4 @@
-"""loop.* and proposal.list"""
+"""loop.*, but for loop.resolve"""
 
 from __future__ import annotations
 
@@ -6,14 +6,13 @@ from collections.abc import Mapping
 
 import msgspec
 
-from plurnk.plugins.api import CommandGrant
 from plurnk.server.attachment import Client
 from plurnk.server.methods import Handler
 from plurnk.store import loops
 from plurnk.store.loops import Submission
 from plurnk.store.query import Snapshot
 from plurnk.wire import answers, params
-from plurnk.wire.notifications import LoopProposal, Usage
+from plurnk.wire.notifications import Usage
 
 
 async def run(client: Client, asked: params.LoopRunParams) -> answers.LoopRunResult:
@@ -73,51 +72,8 @@ async def cancel(client: Client, asked: params.LoopCancelParams) -> answers.Loop
     )
 
 
-async def resolve(client: Client, asked: params.LoopResolveParams) -> answers.LoopResolveResult:
-    """Answered when what was decided has been carried out (SPEC 5.3)."""
-    place = await client.state.place()
-    grant = asked.grant or params.Grant()
-    resolution = await client.state.engine.proposals.resolve(
-        place.session_id,
-        asked.log_entry_id,
-        asked.decision,
-        body=asked.body,
-        outcome=asked.outcome,
-        grant=CommandGrant(network=grant.network, writable=grant.writable),
-    )
-    return answers.LoopResolveResult(
-        status=resolution.status,
-        log_entry_id=asked.log_entry_id,
-        outcome=resolution.outcome,
-        error=resolution.error,
-    )
-
-
-async def proposals(client: Client, _asked: params.NoParams) -> answers.ProposalListResult:
-    place = await client.state.place()
-    pending = client.state.engine.proposals.pending(place.session_id)
-    return answers.ProposalListResult(proposals=tuple(_view(one.told, one.at) for one in pending))
-
-
-def _view(told: LoopProposal, at: str) -> answers.ProposalView:
-    return answers.ProposalView(
-        log_entry_id=told.log_entry_id,
-        run_id=told.run_id,
-        loop_id=told.loop_id,
-        turn_id=told.turn_id,
-        op=told.op,
-        target=told.target,
-        body=told.body,
-        attrs=told.attrs,
-        flags=told.flags,
-        at=at,
-    )
-
-
 HANDLERS: Mapping[str, Handler[Client]] = {
     "loop.run": run,
     "loop.inject": inject,
     "loop.cancel": cancel,
-    "loop.resolve": resolve,
-    "proposal.list": proposals,
 }

@@ -43,7 +43,7 @@ async def _operations(client: Client, statements: Sequence[Statement]) -> Client
     return await client.state.operations()
 
 
-async def _do(client: Client, statement: Statement) -> OpResult:
+async def do(client: Client, statement: Statement) -> OpResult:
     operations = await _operations(client, [statement])
     results, _turn_id = await operations.run([statement])
     return results[0]
@@ -55,7 +55,7 @@ async def _select(
     target: str,
     asked: params.OpFindParams | params.OpTargetParams,
 ) -> OpResult:
-    return await _do(
+    return await do(
         client,
         op(
             target=parse_target(target),
@@ -83,7 +83,7 @@ async def hide(client: Client, asked: params.OpTargetParams) -> OpResult:
 
 
 async def edit(client: Client, asked: params.OpEditParams) -> OpResult:
-    return await _do(
+    return await do(
         client,
         Edit(
             target=parse_target(asked.target),
@@ -95,7 +95,7 @@ async def edit(client: Client, asked: params.OpEditParams) -> OpResult:
 
 
 async def _transfer(client: Client, asked: params.OpTransferParams, op: type[Copy | Move]) -> OpResult:
-    return await _do(
+    return await do(
         client,
         op(
             target=parse_target(asked.source),
@@ -117,7 +117,7 @@ async def move(client: Client, asked: params.OpTransferParams) -> OpResult:
 async def send(client: Client, asked: params.OpSendParams) -> OpResult:
     body = SendBody(raw=asked.body, json=_json(asked.body)) if asked.body is not None else None
     recipient = parse_target(asked.recipient) if asked.recipient is not None else None
-    return await _do(client, Send(signal=asked.status, target=recipient, body=body))
+    return await do(client, Send(signal=asked.status, target=recipient, body=body))
 
 
 def _json(text: str) -> object:
@@ -130,11 +130,11 @@ def _json(text: str) -> object:
 async def execute(client: Client, asked: params.OpExecParams) -> OpResult:
     """EXEC, answered when its proposal is resolved: the address of a command that runs, or why it does not."""
     cwd = parse_target(asked.cwd) if asked.cwd else None
-    return await _do(client, Exec(signal=asked.runtime, target=cwd, body=asked.command))
+    return await do(client, Exec(signal=asked.runtime, target=cwd, body=asked.command))
 
 
 async def dispatch(client: Client, asked: params.OpDispatchParams) -> OpResult:
-    return await _do(client, asked.statement)
+    return await do(client, asked.statement)
 
 
 async def parse_and_do(client: Client, asked: params.OpParseParams) -> answers.OpParseResult:

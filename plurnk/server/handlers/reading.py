@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import codecs
 from collections.abc import Mapping
+from functools import partial
 
 import msgspec
 
-from plurnk.errors import NotFound
+from plurnk.errors import NotFound, PlurnkError
 from plurnk.language.ast import LocalTarget, Read
 from plurnk.language.targets import canonical, check_file_targets, entry_pathname, localized, parse_target
 from plurnk.rules.packet import Packet, render_system, render_user
+from plurnk.schemes.files import registered
+from plurnk.schemes.files.project import project_at
+from plurnk.schemes.files.views import view as file_view
 from plurnk.server.attachment import Client, Place
 from plurnk.server.methods import Handler
-from plurnk.store import channels, entries, log, turns
+from plurnk.store import channels, entries, log, sessions, turns
 from plurnk.store.channels import Channel
+from plurnk.store.database import Tx
 from plurnk.store.query import Snapshot
 from plurnk.wire import answers, params, problems
 
@@ -28,9 +33,9 @@ async def entry(client: Client, asked: params.EntryReadParams) -> answers.EntryR
     check_file_targets(read)
     target = localized(read).target
     assert target is not None
-    scheme = None if isinstance(target, LocalTarget) else target.scheme
-    pathname = entry_pathname(target)
-    wanted = asked.channel or (None if isinstance(target, LocalTarget) else target.fragment)
+    if isinstance(target, LocalTarget):
+        return await _file(client, place, entry_pathname(target), asked)
+    scheme, pathname, wanted = target.scheme, entry_pathname(target), asked.channel or target.fragment
 
     def find(db: Snapshot) -> answers.EntryReadResult:
         found = entries.find(db, place.session_id, scheme, pathname) or entries.find(db, None, scheme, pathname)
@@ -54,19 +59,64 @@ async def entry(client: Client, asked: params.EntryReadParams) -> answers.EntryR
 
 
 def _view(db: Snapshot, channel: Channel, start: int, max_bytes: int) -> answers.ChannelView:
-    """The bytes from ``start`` on; a character that is cut off at the end is left for the next read."""
     data = channels.read_bytes(db, channel, start, max_bytes)
-    decoder = codecs.getincrementaldecoder("utf-8")("replace")
-    content = decoder.decode(data, final=start + len(data) >= channel.length_bytes and channel.state != "active")
-    pending, _flag = decoder.getstate()
+    is_end = start + len(data) >= channel.length_bytes and channel.state != "active"
+    content, next_byte = _text(data, start, is_end=is_end)
     return answers.ChannelView(
         content=content,
         mimetype=channel.mimetype,
         tokens=channel.tokens,
         state=channel.state,
         length=channel.length_bytes,
-        next=start + len(data) - len(pending),
+        next=next_byte,
     )
+
+
+def _text(data: bytes, start: int, *, is_end: bool) -> tuple[str, int]:
+    """The text of the bytes from ``start`` on, and where to read on: before a character that was cut at the end."""
+    decoder = codecs.getincrementaldecoder("utf-8")("replace")
+    content = decoder.decode(data, final=is_end)
+    pending, _flag = decoder.getstate()
+    return content, start + len(data) - len(pending)
+
+
+async def _file(client: Client, place: Place, path: str, asked: params.EntryReadParams) -> answers.EntryReadResult:
+    """A file as it is on disk. It is registered, so that it has an id as everything else."""
+    engine = client.state.engine
+    session = await engine.store.read(lambda db: sessions.get(db, place.session_id))
+    start, max_bytes = asked.from_ or 0, asked.max_bytes or MAX_BYTES
+    try:
+        project = project_at(session.project_root, engine.hidden)
+        seen = await project.on_thread(partial(file_view, path, start, max_bytes))
+    except PlurnkError as error:
+        if error.status >= 500:
+            raise
+        return answers.EntryReadResult(status=error.status, error=error.detail)
+    if asked.channel not in (None, registered.BODY):
+        return answers.EntryReadResult(status=404, error=f"{seen.path} has no channel {asked.channel}")
+    content, next_byte = _text(seen.data, start, is_end=start + len(seen.data) >= seen.size_bytes)
+    shown = answers.ChannelView(
+        content=content,
+        mimetype=seen.mimetype,
+        tokens=seen.tokens,
+        state="static",
+        length=seen.size_bytes,
+        next=next_byte,
+    )
+
+    def described(tx: Tx) -> answers.EntryView:
+        channel = registered.register(tx, place.session_id, seen.path, seen.mimetype)
+        return answers.EntryView(
+            id=channel.entry_id,
+            scheme=None,
+            pathname=seen.path,
+            target=seen.path,
+            tags=entries.tags(tx.db, channel.entry_id),
+            attributes=entries.get(tx.db, channel.entry_id).attributes,
+            channels={registered.BODY: shown},
+        )
+
+    return answers.EntryReadResult(status=200, entry=await engine.store.write(described))
 
 
 async def rows(client: Client, asked: params.LogReadParams) -> answers.LogReadResult:

@@ -82,7 +82,12 @@ async def attach(client: Client, asked: params.SessionAttachParams) -> Then:
         resync=resync,
         oldest=oldest if resync else None,
     )
-    return Then(result, lambda: attachment.replay(feed))
+
+    async def catch_up() -> None:
+        await attachment.replay(feed)
+        attachment.tell_open(feed)
+
+    return Then(result, catch_up)
 
 
 def _choose_run(runs: list[Run], asked: params.SessionAttachParams) -> Run:

@@ -132,10 +132,10 @@ async def test_a_person_at_a_terminal_edits_a_command_and_runs_it(tmp_path: Path
     with opened_home(tmp_path) as home:
         async with at_a_terminal(home, "op", "<<EXEC:echo no; exit 5:EXEC", EDITOR=str(editor)) as terminal:
             await terminal.see("EXEC by sh in . (sandbox workspace, no network, may write ")
-            await terminal.see("[e]dit: ")
+            await terminal.see("[v]iew: ")
             await terminal.type("e")
             await terminal.see("  │ echo yes; exit 5\n")
-            await terminal.see("[e]dit: ", 2)
+            await terminal.see("[v]iew: ", 2)
             await terminal.type("y")
             assert await terminal.end() == (5, "yes\n")
 
@@ -186,14 +186,14 @@ async def test_the_demo_runs_a_command_if_a_person_says_yes(home: Home) -> None:
     (home.work / "file").touch()
     wrote = f"\n  1 files and folders in {home.work}\n"
     async with at_a_terminal(home, "run", "hello") as terminal:
-        await terminal.see("[e]dit: ")
+        await terminal.see("[v]iew: ")
         await terminal.type("y")
         code, answer = await terminal.end()
     assert (code, wrote in answer) == (0, True), answer
     accepted = await trio.to_thread.run_sync(lambda: home.plurnk("run", "--yolo", "hello"))
     assert wrote in accepted.stdout
     async with at_a_terminal(home, "run", "hello") as terminal:
-        await terminal.see("[e]dit: ")
+        await terminal.see("[v]iew: ")
         await terminal.type("n not here")
         code, answer = await terminal.end()
     assert (code, "A command was proposed and not run (rejected: not here)." in answer) == (0, True), answer

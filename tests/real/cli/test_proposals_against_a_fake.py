@@ -14,6 +14,7 @@ import trio
 from tests.support.fake_daemon import FakeDaemon, Json, Peer
 from tests.support.fake_loops import LOOP, ROW, LoopDaemon, served
 from tests.support.home import END_S, Home
+from tests.support.proposal_views import DIGEST
 from tests.support.terminals import at_a_terminal
 
 
@@ -144,7 +145,7 @@ async def test_json_has_the_streams_too(tmp_path: Path) -> None:
     assert events[5]["params"]["exitCode"] == 2
 
 
-QUESTION = "Accept? [y]es, [n]o (a word of why may follow), [e]dit: "
+QUESTION = "Accept? [y]es, [n]o (a word of why may follow), [e]dit, [a]lways, [v]iew: "
 
 
 @pytest.mark.parametrize(
@@ -169,6 +170,7 @@ async def test_a_person_at_a_terminal_is_asked(tmp_path: Path, typed: str, decis
         await terminal.type(typed)
         assert (await terminal.end())[0] == 0
     assert [{key: made[key] for key in decision} for made in daemon.decisions] == [decision]
+    assert [made["digest"] for made in daemon.decisions] == [DIGEST], "to this one, and to nothing else"
 
 
 async def test_what_is_no_answer_is_asked_again_and_an_edited_command_is_shown(tmp_path: Path) -> None:
@@ -182,7 +184,7 @@ async def test_what_is_no_answer_is_asked_again_and_an_edited_command_is_shown(t
     ):
         await terminal.see(QUESTION)
         await terminal.type("perhaps")
-        await terminal.see("y, n or e, please.")
+        await terminal.see("y, n, e, a or v, please.")
         await terminal.see(QUESTION, 2)
         await terminal.type("e")
         await terminal.see("  │ make check\n")

@@ -14,7 +14,7 @@ from plurnk.client import RequestError, Unreachable
 from plurnk.client.sync import open_client
 from plurnk.wire.answers import LoopRunResult, SessionCreateResult
 from plurnk.wire.notifications import LoopProposal, LoopTerminated, StreamConcluded
-from plurnk.wire.params import LoopFlags, LoopRunParams
+from plurnk.wire.params import ApprovalAddParams, LoopFlags, LoopRunParams
 from tests.support.home import Home, opened_home
 
 
@@ -58,6 +58,28 @@ def test_a_script_runs_a_command_and_reads_what_it_writes(home: Home) -> None:
         assert ended.exit_code == 0
         assert client.cancel_subscription(ended.subscription_id).close_status == 200
         assert client.subscriptions() == ()
+
+
+def test_a_script_approves_and_goes_back(home: Home, tmp_path: Path) -> None:
+    file = tmp_path / "a.txt"
+    file.write_text("one\n")
+    with open_client(home.socket) as client, ThreadPoolExecutor(1) as elsewhere:
+        client.call("session.create", {"name": "files", "projectRoot": str(tmp_path)})
+        approval = client.add_approval(ApprovalAddParams(op="EDIT", scheme="file", path_glob="a.txt"))
+        assert client.approvals() == (approval,)
+        assert client.call("op.edit", {"target": "a.txt", "content": "two\n"}).status == 200
+        assert [client.remove_approval(approval.id) for _ in range(2)] == [True, False]
+
+        [version] = client.file_history("a.txt")
+        assert version.bytes == 4
+        asked = elsewhere.submit(client.file_restore, "a.txt", version.version)
+        proposals = (heard for heard in client.notifications() if isinstance(heard, LoopProposal))
+        open_one = next(told for told in proposals if "+one" in told.body)
+        wrong = client.resolve(open_one.log_entry_id, "accept", digest="0" * 64)
+        assert (wrong.status, file.read_text()) == (409, "two\n")
+        assert client.resolve(open_one.log_entry_id, "accept", digest=open_one.attrs["digest"]).status == 200
+        assert asked.result().status == 200
+    assert file.read_text() == "one\n"
 
 
 def test_a_refusal_is_raised_and_the_client_goes_on(home: Home) -> None:

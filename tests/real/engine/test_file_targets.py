@@ -12,13 +12,14 @@ from plurnk.engine.clients import ClientLoop
 from plurnk.language.ast import OPS, OpName, StatementItem
 from plurnk.language.parser import parse
 from plurnk.language.targets import canonical
-from plurnk.plugins.api import Call, ChannelSpec, Handler, Manifest, Unit
+from plurnk.plugins.api import Call, ChannelSpec, Handler, Manifest, Scheme, Unit
 from plurnk.store import log, turns
 from plurnk.store.database import Tx
 from plurnk.store.loops import Submission
 from plurnk.wire.notifications import TurnDelta
 from plurnk.wire.results import OpResult
 from tests.support.engines import SCHEMES, Bench, engine_with
+from tests.support.projects import project
 
 ONE_OF_EACH = (
     "<<FIND(file:///src)::FIND <<READ(file:///src/a%20b.md)::READ <<EDIT(file:///src/e.md):x:EDIT"
@@ -56,6 +57,9 @@ class Echo:
         return unit
 
 
+WITHOUT_FILES = {name: scheme for name, scheme in SCHEMES.items() if name != "file"}
+
+
 async def told_of(bench: Bench) -> list[str]:
     """All that stays in the log and goes to clients, but for the model's own words."""
     rows = await bench.engine.store.read(lambda db: log.of_run(db, bench.run.id))
@@ -64,11 +68,13 @@ async def told_of(bench: Bench) -> list[str]:
 
 
 @pytest.mark.spec("2.3-file-scheme-never-shown")
-@pytest.mark.parametrize("installed", [True, False])
-async def test_no_text_for_a_model_or_client_has_the_scheme_of_files(tmp_path: Path, *, installed: bool) -> None:
-    async with engine_with(tmp_path / "p.db", [ONE_OF_EACH + BROKEN, "<<SEND[200]::SEND"]) as bench:
-        if installed:
-            bench.engine.dispatcher._schemes = {**SCHEMES, "file": Echo()}
+@pytest.mark.parametrize(
+    "schemes", [{**SCHEMES, "file": Echo()}, SCHEMES, WITHOUT_FILES], ids=["echo", "files", "none"]
+)
+async def test_no_text_for_a_model_or_client_has_the_scheme_of_files(
+    tmp_path: Path, schemes: Mapping[str, Scheme]
+) -> None:
+    async with engine_with(tmp_path / "p.db", [ONE_OF_EACH + BROKEN, "<<SEND[200]::SEND"], schemes=schemes) as bench:
         submitted = await bench.engine.submit(bench.run.id, Submission(prompt="look"))
         await bench.engine.loop_end(submitted.loop_id)
         rows = [row for row, _ in await bench.engine.store.read(lambda db: log.of_run(db, bench.run.id))]
@@ -83,7 +89,7 @@ async def test_no_text_for_a_model_or_client_has_the_scheme_of_files(tmp_path: P
             "src/r1 has one channel, body; it has no 'nope'",
             "expected UTF-8 in the escapes of src/r2%FF",
         ]
-        if installed:
+        if isinstance(schemes.get("file"), Echo):
             assert done[1].rx["content"] == "LocalTarget src/a b.md"
         told = await told_of(bench)
         assert len(told) > 2 * len(done)
@@ -115,3 +121,13 @@ async def test_no_result_for_a_client_has_it_either(tmp_path: Path) -> None:
         }
         for text in [msgspec.json.encode(results).decode(), *await told_of(bench)]:
             assert "file:" not in text
+
+
+@pytest.mark.spec("2.3-file-scheme-never-shown", "5.2-undo")
+async def test_a_version_is_asked_for_with_the_scheme_and_the_row_has_the_bare_path(tmp_path: Path) -> None:
+    async with project(tmp_path, {"a b": "x"}) as desk:
+        result = await desk.one("<<EDIT(file:///a%20b?version=7)::EDIT")
+        assert (result.status, result.error) == (404, "a b has no version 7")
+        (row,) = [row for row, _ in await desk.bench.engine.store.read(lambda db: log.of_run(db, desk.bench.run.id))]
+        assert (row.scheme, row.pathname, row.params) == (None, "a b", {"version": "7"})
+        assert not [told for told in await told_of(desk.bench) if "file:" in told]

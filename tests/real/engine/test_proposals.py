@@ -161,7 +161,7 @@ async def test_the_first_decision_wins_and_the_others_are_told(tmp_path: Path) -
             clients.start_soon(decide, "cancel")
         assert sorted(answer.status for answer in answers).count(409) == 2
         again = await here.resolve(pending, "accept")
-        assert again.status == 404
+        assert again.status == 409
     assert len(here.commands.ran) == (here.results[0].status == 102)
 
 
@@ -217,7 +217,7 @@ async def test_a_cancelled_loop_answers_its_proposal(tmp_path: Path) -> None:
         row = await here.row(pending.told.log_entry_id)
         assert (row.status_rx, row.state, row.outcome) == (499, "cancelled", "loop_cancelled")
         assert bench.engine.proposals.pending(bench.session.id) == ()
-        assert (await here.resolve(pending, "accept")).status == 404
+        assert (await here.resolve(pending, "accept")).status == 409
 
 
 async def test_what_is_told_can_be_resolved_at_once(tmp_path: Path) -> None:

@@ -94,7 +94,7 @@ async def test_a_proposal_whose_loop_is_cancelled_before_its_row_is_written_is_a
                 assert (await bench.engine.loop_end(submitted.loop_id)).status == 499
             (row_id,) = [n.log_entry_id for n in bench.ear.heard if isinstance(n, LoopProposal)]
             assert await proposed(bench) == []
-            assert (await proposals.resolve(bench.session.id, row_id, "accept")).status == 404
+            assert (await proposals.resolve(bench.session.id, row_id, "accept")).status == 409
 
 
 async def test_a_proposal_that_could_not_be_written_leaves_another_with_its_number_alone(

@@ -153,7 +153,7 @@ async def test_a_rejected_command_does_not_run_and_who_asked_is_told_why(tmp_pat
             assert results[0]["status"] == 400
             assert not (tmp_path / "here").exists()
             late = await two.call("loop.resolve", logEntryId=row, decision="accept")
-            assert late["status"] == 404
+            assert (late["status"], late["outcome"]) == (409, "not now")
             assert (await two.call("proposal.list"))["proposals"] == []
 
 

@@ -273,3 +273,10 @@ def test_a_file_target_that_means_nothing_is_refused_without_its_scheme(target: 
             check_file_targets(statement)
         assert caught.value.detail == detail
         assert "file:" not in str(localized(statement))
+
+
+def test_the_version_of_a_file_that_is_to_come_back_stays_with_its_target() -> None:
+    edit = Edit(target=parse_target("file:///a%20b?version=3"))
+    assert localized(edit) == edit
+    assert localized(Edit(target=parse_target("file:///a%20b?else=3"))) == Edit(target=LocalTarget(raw="a b"))
+    assert localized(Read(target=parse_target("file:///a?version=3"))) == Read(target=LocalTarget(raw="a"))

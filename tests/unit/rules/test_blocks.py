@@ -61,6 +61,13 @@ def test_a_file_is_shown_by_its_bare_path() -> None:
 
 
 @pytest.mark.spec("3.4-log-row-shape", "3.4-numbered-lines")
+def test_a_file_that_is_gone_is_listed_as_missing() -> None:
+    gone = IndexChannel(name="body", mimetype="text/x-python", tokens=0, preview="", missing=True)
+    assert render_index_entry(IndexEntry(path="a.py", channels=(gone,))) == (
+        '* {"channels":{"body":{"mimetype":"text/x-python","missing":true,"tokens":0}},"path":"a.py"}'
+    )
+
+
 def test_a_read_is_shown_with_its_lines_numbered_as_in_the_source() -> None:
     row = LogRow(
         loop_seq=1,

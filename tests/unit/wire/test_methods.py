@@ -26,11 +26,16 @@ def test_methods_keep_to_the_rules_of_the_wire(method: Method) -> None:
 
 def test_long_running_methods_are_those_of_the_specification() -> None:
     assert {name for name, method in METHODS.items() if method.long_running} == {
+        "file.restore",
         "loop.resolve",
         "loop.run",
+        "op.copy",
         "op.dispatch",
+        "op.edit",
         "op.exec",
+        "op.move",
         "op.parse",
+        "op.send",
         "subscription.cancel",
     }
 
