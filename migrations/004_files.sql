@@ -39,6 +39,7 @@ CREATE TABLE file_contents (
 ) STRICT, WITHOUT ROWID;
 
 -- What a file held before an accepted write; sha256 and mode NULL: it was not there. after_sha256: what it held then.
+-- kept_bytes: of its content, compressed; one that several versions share counts for each.
 CREATE TABLE file_versions (
   id           INTEGER PRIMARY KEY AUTOINCREMENT,
   session_id   INTEGER NOT NULL REFERENCES sessions (id) ON DELETE CASCADE,
@@ -48,9 +49,11 @@ CREATE TABLE file_versions (
   sha256       TEXT REFERENCES file_contents (sha256),
   mode         INTEGER,
   after_sha256 TEXT,
+  kept_bytes   INTEGER NOT NULL,
   at           TEXT NOT NULL
 ) STRICT;
 
+CREATE INDEX file_versions_by_session ON file_versions (session_id, id);
 CREATE INDEX file_versions_by_path ON file_versions (session_id, project_root, pathname, id);
 CREATE INDEX file_versions_by_content ON file_versions (sha256);
 CREATE INDEX file_versions_by_log_entry ON file_versions (log_entry_id);
@@ -59,4 +62,17 @@ CREATE TRIGGER file_content_goes_with_its_last_version AFTER DELETE ON file_vers
 WHEN OLD.sha256 IS NOT NULL AND NOT EXISTS (SELECT 1 FROM file_versions WHERE sha256 = OLD.sha256)
 BEGIN
   DELETE FROM file_contents WHERE sha256 = OLD.sha256;
+END;
+
+-- The sum of kept_bytes of the session's versions, so that nobody has to look at all of them at every write.
+ALTER TABLE sessions ADD COLUMN versions_bytes INTEGER NOT NULL DEFAULT 0;
+
+CREATE TRIGGER session_versions_grow AFTER INSERT ON file_versions
+BEGIN
+  UPDATE sessions SET versions_bytes = versions_bytes + NEW.kept_bytes WHERE id = NEW.session_id;
+END;
+
+CREATE TRIGGER session_versions_shrink AFTER DELETE ON file_versions
+BEGIN
+  UPDATE sessions SET versions_bytes = versions_bytes - OLD.kept_bytes WHERE id = OLD.session_id;
 END;

@@ -141,8 +141,8 @@ class Settings:
 
     Times are in seconds whatever the variable's unit, ``inf`` where 0 means "no limit"; paths are absolute.
     ``env`` is the whole effective environment (provider keys, ``PLURNK_MODEL_<alias>``), ``sources`` says where each
-    of its values, and each default, came from, ``files`` are those that were read; ``warnings`` are sentences to
-    show once.
+    of its values, and each default, came from, ``files`` are those that were read, ``own_file`` is the one of no
+    project, there or not; ``warnings`` are sentences to show once.
     """
 
     host: str = _variable("PLURNK_HOST", _text, "127.0.0.1", "address to listen on; anything but loopback needs TLS")
@@ -219,6 +219,7 @@ class Settings:
     env: Mapping[str, str] = field(repr=False)
     sources: Mapping[str, str] = field(repr=False)
     files: tuple[Path, ...] = field(repr=False)
+    own_file: Path = field(repr=False)
     warnings: tuple[str, ...] = field(repr=False)
 
     @property
@@ -283,7 +284,8 @@ def load_settings(
     home = _home(environ)
     folders = _own_folders(environ, home)
     # A folder of that name is some tool's virtual environment.
-    files = [path for path in (folders["$XDG_CONFIG_HOME/plurnk"] / "plurnk.env", cwd / ".env") if path.is_file()]
+    own_file = folders["$XDG_CONFIG_HOME/plurnk"] / "plurnk.env"
+    files = [path for path in (own_file, cwd / ".env") if path.is_file()]
     if config is not None:
         files.append(cwd / f".env.{config}")
     layers = [(str(path), _read(path, problems, warnings, is_own=path.parent != cwd)) for path in files]
@@ -311,6 +313,7 @@ def load_settings(
         env=MappingProxyType(env),
         sources=MappingProxyType(sources),
         files=tuple(files),
+        own_file=own_file,
         warnings=tuple(warnings),
     )
 

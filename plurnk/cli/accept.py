@@ -44,8 +44,10 @@ def _text_of(file: str) -> str:
     """
     try:
         return (sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()).decode()
-    except (OSError, UnicodeDecodeError) as error:
-        raise Malformed(f"{file} cannot be read: {error}") from error
+    except OSError as error:
+        raise Malformed(f"{file} cannot be read: {error.strerror or error}") from error
+    except UnicodeDecodeError as error:
+        raise Malformed(f"{file} is no text in UTF-8, beginning with byte {error.start}") from error
 
 
 async def _stand(client: Client, pending: Pending) -> bool:

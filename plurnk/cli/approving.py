@@ -17,8 +17,7 @@ from plurnk.wire.params import ApprovalAddParams
 Standing: TypeAlias = ApprovalAddParams | ApprovalView
 
 _GLOB_SIGNS: Final = re.compile(r"[*?[]")
-_FILE: Final = "file"
-_EXEC: Final = "exec"
+_EXEC: Final = "EXEC"
 
 
 def narrowest(proposal: Proposed) -> ApprovalAddParams | None:
@@ -29,7 +28,9 @@ def narrowest(proposal: Proposed) -> ApprovalAddParams | None:
     """
     if is_of_file(proposal):
         glob = _GLOB_SIGNS.sub(r"[\g<0>]", proposal.attrs["path"])
-        approval = ApprovalAddParams(op=proposal.op, scheme=_FILE, path_glob=glob)
+        approval = ApprovalAddParams(op=proposal.op, scheme=_scheme_of(proposal), path_glob=glob)
+    elif proposal.op != _EXEC:
+        return None  # of a plugin's: nobody knows here what is narrow
     else:
         try:
             words = shlex.split(proposal.body)
@@ -40,7 +41,7 @@ def narrowest(proposal: Proposed) -> ApprovalAddParams | None:
         sandbox: Mapping[str, Any] = proposal.attrs.get("sandbox") or {}
         approval = ApprovalAddParams(
             op=proposal.op,
-            scheme=_EXEC,
+            scheme=_scheme_of(proposal),
             command_prefix=shlex.join(words) or None,
             sandbox_profile=sandbox.get("profile"),
         )
@@ -58,8 +59,12 @@ def covers(approval: Standing, proposal: Proposed) -> bool:
         command_prefix=approval.command_prefix,
         sandbox_profile=approval.sandbox_profile,
     )
-    scheme = _FILE if is_of_file(proposal) else _EXEC
-    return approves(rule, op=proposal.op, scheme=scheme, attrs=proposal.attrs)
+    return approves(rule, op=proposal.op, scheme=_scheme_of(proposal), attrs=proposal.attrs)
+
+
+def _scheme_of(proposal: Proposed) -> str:
+    """As the daemon has it: of a COPY of a note to a file it is the note's."""
+    return "exec" if proposal.op == _EXEC else proposal.target.scheme or "file"
 
 
 def pattern(approval: Standing) -> str:

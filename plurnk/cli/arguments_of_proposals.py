@@ -9,6 +9,8 @@ from typing import Final
 from plurnk.cli.flags import Command, as_json, positive, settings
 
 _ANY_SESSION: Final = "[whichever of the newest 100 has it]"
+_ON_ITS_PROJECT: Final = "[the newest 100 on the file's project]"
+_FILE: Final = "the file; with --session also as its project names it"
 
 
 def _proposals(parser: argparse.ArgumentParser) -> None:
@@ -46,16 +48,16 @@ def _approvals(parser: argparse.ArgumentParser) -> None:
 
 
 def _history(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("path", metavar="PATH", help="the file, here or in the project's directory")
-    parser.add_argument("--session", metavar="NAME", help="[the newest]")
+    parser.add_argument("path", metavar="PATH", help=_FILE)
+    parser.add_argument("--session", metavar="NAME", help=_ON_ITS_PROJECT)
     as_json(parser, "print every version as one line of JSON")
     settings(parser, shown=False)
 
 
 def _restore(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("path", metavar="PATH", help="the file, here or in the project's directory")
-    parser.add_argument("version", metavar="VERSION", type=positive, help="as plurnk history shows it")
-    parser.add_argument("--session", metavar="NAME", help="[the newest]")
+    parser.add_argument("path", metavar="PATH", help=_FILE)
+    parser.add_argument("version", metavar="VERSION", type=positive, help="its number, as plurnk history shows it")
+    parser.add_argument("--session", metavar="NAME", help=_ON_ITS_PROJECT)
     parser.add_argument("--yolo", action="store_true", help="do it without asking")
     settings(parser, shown=False)
 
@@ -105,10 +107,10 @@ OF_PROPOSALS: Final[Mapping[str, Command]] = {
     ),
     "history": Command(
         "list what a file held before",
-        "List what a file held before each write that was accepted in a session, newest first.",
+        "List what a file held before each write that was accepted, newest first, in all sessions on its project.",
         (
-            ("plurnk history src/main.c", "in the newest session"),
-            ("plurnk history --session notes src/main.c", "in a certain one"),
+            ("plurnk history src/main.c", "there may be nothing at that path now"),
+            ("plurnk history --session notes src/main.c", "in one session only"),
         ),
         _history,
     ),
@@ -117,7 +119,7 @@ OF_PROPOSALS: Final[Mapping[str, Command]] = {
         "Have a file hold again what it held before a write. Shows the diff and asks, as any change to a file\n"
         "does, and is in the history itself. Exit code: 0 if it was done, else 1.",
         (
-            ("plurnk restore src/main.c 4", "the version 4 of plurnk history"),
+            ("plurnk restore src/main.c 4", "the version 4 that plurnk history lists"),
             ("plurnk restore --yolo src/main.c 4", "without asking"),
         ),
         _restore,

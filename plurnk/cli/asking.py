@@ -36,8 +36,10 @@ def can_ask() -> bool:
     return sys.stdin.isatty() and sys.stderr.isatty()
 
 
-async def ask(proposal: Proposed) -> Answer:
+async def ask(proposal: Proposed, draft: str | None = None) -> Answer:
     """Show the proposal on standard error and wait until a person has decided.
+
+    ``draft``: what the editor is to begin with, where that is not what was proposed.
 
     Cancelled: nothing was decided; the line that was being typed is dropped.
     """
@@ -52,7 +54,8 @@ async def ask(proposal: Proposed) -> Answer:
             case "n" | "no" | "":
                 return Answer(decision="reject", outcome=f"{REJECTED}: {rest.strip()}" if rest.strip() else None)
             case "e" | "edit":
-                body = await _edited(proposal, body)
+                body = await _edited(proposal, draft if body is None else body)
+                draft = None
                 _say(review(proposal, body=body, colours=colours))
             case "a" | "always" if body is not None:
                 _say("It was edited, and always would accept it as it was proposed; y accepts this one.")
@@ -113,4 +116,7 @@ async def _line(question: str) -> str | None:
     except trio.Cancelled:
         _say("")  # what is said next does not belong to the question
         raise
-    return os.read(sys.stdin.fileno(), _ANSWER_BYTES).decode(errors="replace") or None
+    line = os.read(sys.stdin.fileno(), _ANSWER_BYTES).decode(errors="replace")
+    if not line.endswith("\n"):
+        _say("")  # Ctrl-D ends no line
+    return line or None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 import trio
@@ -10,9 +10,10 @@ import trio
 from plurnk.cli.approving import in_words
 from plurnk.cli.asking import Answer, ask, can_ask
 from plurnk.cli.reviewing import Proposed, digest_of, summary
-from plurnk.cli.rows import REJECTED, printable
+from plurnk.cli.rows import REJECTED
 from plurnk.cli.waterfall import Waterfall
 from plurnk.client import Client, ClientError, Disconnected, Heard, RequestError
+from plurnk.rules.proposals import TABLE, WRITE_CONFLICT, Event
 from plurnk.wire.notifications import LogEntryUpdated
 from plurnk.wire.params import ApprovalAddParams
 
@@ -21,14 +22,17 @@ NOBODY: Final = Answer(
     outcome=f"{REJECTED}: nobody can be asked here; proposals are accepted by --yolo or at a terminal",
 )
 _CANCELLED: Final = Answer(decision="cancel")
+_ELSEWHERE: Final = {404, 409, 503}
+_FAILED: Final = {WRITE_CONFLICT, TABLE["proposed"][Event.REFUSED].outcome}
 
 
 @dataclass(frozen=True, slots=True)
 class _Open:
-    """A proposal that has no answer yet; who leaves ``scope`` asks no longer."""
+    """A proposal that has no answer yet; who cancels ``scope`` has it asked no longer, which is so when ``over``."""
 
     proposal: Proposed
-    scope: trio.CancelScope
+    scope: trio.CancelScope = field(default_factory=trio.CancelScope)
+    over: trio.Event = field(default_factory=trio.Event)
 
 
 class Decider:
@@ -43,7 +47,8 @@ class Decider:
         self._tasks = tasks
         self._yolo = yolo
         self._one_at_a_time = trio.Lock()
-        self._seen: set[int] = set()
+        self._taken: set[int] = set()
+        self._decided: set[int] = set()
         self._open: dict[int, _Open] = {}
         self.refused = 0
 
@@ -54,17 +59,24 @@ class Decider:
         """
         row_id = proposal.log_entry_id
         accepted = proposal.flags.get("yolo") is True or proposal.flags.get("approved") is not None
-        if not accepted and row_id not in self._seen:
-            self._seen.add(row_id)
-            self._open[row_id] = _Open(proposal, trio.CancelScope())
-            self._tasks.start_soon(self._see_to, self._open[row_id])
+        if not accepted and row_id not in self._taken | self._decided:
+            self._taken.add(row_id)
+            self._tasks.start_soon(self._see_to, proposal, self._opened(proposal))
 
-    def hear(self, heard: Heard) -> None:
-        """Take back the question about what was decided elsewhere, or do not even ask it."""
+    async def hear(self, heard: Heard) -> None:
+        """Take back the question about what was decided elsewhere, or do not even ask it.
+
+        Returns when nothing is asked about it any more: what is shown next has a line of its own.
+        """
         if isinstance(heard, LogEntryUpdated) and heard.entry.state != "proposed":
-            self._seen.add(heard.entry.id)
+            self._decided.add(heard.entry.id)
             if (asked := self._open.get(heard.entry.id)) is not None:
-                asked.scope.cancel(reason="it is decided")
+                await _taken_back(asked)
+
+    async def take_all_back(self) -> None:
+        """Ask nothing more about those that are open, as they are decided; returns as ``hear``."""
+        for asked in list(self._open.values()):
+            await _taken_back(asked)
 
     def cancel_all(self) -> bool:
         """Answer those that are open with cancel; False: there are none."""
@@ -73,21 +85,34 @@ class Decider:
             self._tasks.start_soon(self._resolve, asked.proposal, _CANCELLED)
         return bool(self._open)
 
-    async def _see_to(self, asked: _Open) -> None:
+    def _opened(self, proposal: Proposed) -> _Open:
+        asked = self._open[proposal.log_entry_id] = _Open(proposal)
+        return asked
+
+    async def _see_to(self, proposal: Proposed, asked: _Open) -> None:
+        answer = await self._answer_or_none(asked, None)
+        while answer is not None:
+            if answer.always is not None:
+                await self._stand(answer.always)
+            if await self._resolve(proposal, answer):
+                return
+            answer = await self._answer_or_none(self._opened(proposal), answer.body)
+
+    async def _answer_or_none(self, asked: _Open, draft: str | None) -> Answer | None:
+        """Find the answer; None: it is decided meanwhile, and nobody is asked any more."""
         answer = None
         try:
             with asked.scope:
-                answer = await self._answer(asked.proposal)
+                if asked.proposal.log_entry_id not in self._decided:
+                    answer = await self._answer(asked.proposal, draft)
+            if answer is None:
+                self._shown.note("it is decided")
         finally:
             del self._open[asked.proposal.log_entry_id]
-        if answer is None:
-            self._shown.note("it is decided")
-            return
-        if answer.always is not None:
-            await self._stand(answer.always)
-        await self._resolve(asked.proposal, answer)
+            asked.over.set()
+        return answer
 
-    async def _answer(self, proposal: Proposed) -> Answer:
+    async def _answer(self, proposal: Proposed, draft: str | None) -> Answer:
         if self._yolo:
             return Answer(decision="accept")
         if not can_ask():
@@ -97,7 +122,7 @@ class Decider:
             return NOBODY
         async with self._one_at_a_time:
             with self._shown.asking():
-                return await ask(proposal)
+                return await ask(proposal, draft)
 
     async def _stand(self, approval: ApprovalAddParams) -> None:
         try:
@@ -108,7 +133,8 @@ class Decider:
             self._shown.note(f"accepted from now on: {in_words(added)}")
             self._shown.note(f"  plurnk approvals --remove {added.id} ends that")
 
-    async def _resolve(self, proposal: Proposed, answer: Answer) -> None:
+    async def _resolve(self, proposal: Proposed, answer: Answer) -> bool:
+        """Answer it; False: not like that, which is said, and it is still open."""
         while True:
             try:
                 resolved = await self._client.resolve(
@@ -122,7 +148,15 @@ class Decider:
                 continue  # if it stood, the daemon says now that nothing is pending
             except RequestError as error:
                 self._shown.note(f"! it could not be answered: {error}")
-                return
-            if resolved.status in {404, 409}:
-                self._shown.note(printable(f"! {resolved.error}"))
-            return
+                return True
+            # Of one that failed when it was carried out, its row says so.
+            elsewhere = resolved.status in _ELSEWHERE and resolved.outcome not in _FAILED
+            stays = resolved.outcome is None and not elsewhere and answer.body is not None and resolved.status >= 400
+            if elsewhere or stays:
+                self._shown.note(f"! {resolved.error}")
+            return not stays
+
+
+async def _taken_back(asked: _Open) -> None:
+    asked.scope.cancel(reason="it is decided")
+    await asked.over.wait()

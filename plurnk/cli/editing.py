@@ -35,7 +35,7 @@ async def edited(text: str, name: str) -> str:
             code = await _run([*shlex.split(editor), str(file)])
             result = file.read_bytes().decode()
         except (OSError, ValueError) as error:
-            _say(f"{editor} did not work: {error}")
+            _say(f"{editor} did not work: {_reason(error)}")
             return text
     if code != 0:
         _say(f"{editor} ended with {code}; nothing was changed.")
@@ -54,7 +54,7 @@ async def paged(text: str) -> None:
         try:
             code = await _run(shlex.split(pager), given=f"{text}\n".encode(), more={"LESS": _LESS_OPTIONS})
         except (OSError, ValueError) as error:
-            _say(f"{pager} did not work: {error}")
+            _say(f"{pager} did not work: {_reason(error)}")
         else:
             if code == 0:
                 return
@@ -71,6 +71,10 @@ async def _run(command: Sequence[str], *, given: bytes | None = None, more: Mapp
         command, stdin=given, stdout=sys.stderr, check=False, env={**(more or {}), **os.environ}
     )
     return done.returncode
+
+
+def _reason(error: OSError | ValueError) -> str:
+    return (error.strerror if isinstance(error, OSError) else None) or str(error)
 
 
 def _say(text: str) -> None:

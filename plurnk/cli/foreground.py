@@ -47,7 +47,7 @@ class Foreground:
     async def listen(self, loop_id: int | None) -> None:
         """Hear what the daemon tells, until cancelled; the proposals of that loop are ours to answer."""
         async for heard in self._client.notifications():
-            self._decider.hear(heard)
+            await self._decider.hear(heard)
             match heard:
                 case LoopProposal() if heard.loop_id == loop_id:
                     self._decider.take(heard)
@@ -63,6 +63,10 @@ class Foreground:
                     self._tell()
                 case _:
                     pass
+
+    async def ask_no_more(self) -> None:
+        """Take back what is still asked: the daemon has answered, so it is decided."""
+        await self._decider.take_all_back()
 
     def _tell(self) -> None:
         self._news.set()

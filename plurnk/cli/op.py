@@ -11,7 +11,7 @@ import msgspec
 from plurnk.cli.daemon import with_daemon
 from plurnk.cli.exits import FAILED, OK
 from plurnk.cli.foreground import Foreground, in_foreground
-from plurnk.cli.rows import printable
+from plurnk.cli.rows import printable, why
 from plurnk.cli.workspace import all_sessions, attach, create, named
 from plurnk.client import Client
 from plurnk.errors import Malformed
@@ -49,18 +49,21 @@ def main(options: argparse.Namespace) -> int:
 
         async def operate() -> OpParseResult:
             answer: OpParseResult = await client.call("op.parse", OpParseParams(text=text))
-            _show_all(statements, answer, options)
             return answer
 
         async def see_through(foreground: Foreground) -> int:
             """Stay until the commands that are started have ended."""
             answer = await operate()
+            await foreground.ask_no_more()
+            _show_all(statements, answer, options)
             started = [] if options.detach else [result for result in answer.results if result.entry]
             return await foreground.see_out(started, shown=not options.json) or _failed(answer)
 
         if any(map(_may_propose, statements)):
             return await in_foreground(client, options.session, see_through, yolo=options.yolo)
-        return _failed(await operate())
+        answer = await operate()
+        _show_all(statements, answer, options)
+        return _failed(answer)
 
     return with_daemon(options, work, failed=FAILED)
 
@@ -117,7 +120,8 @@ def _show(statement: Statement, result: OpResult, *, detach: bool) -> None:
         print(f"{result.status} {result.entry}" if not detach else result.entry, file=None if detach else sys.stderr)
         return
     target = "" if statement.target is None else canonical(statement.target)
-    print(" ".join(part for part in (str(result.status), target, result.error or "") if part))
+    reason = why(result.error or "", result.outcome)
+    print(" ".join(part for part in (str(result.status), target, reason) if part))
     if result.content:
         content = printable(result.content) if sys.stdout.isatty() else result.content
         print(content, end="" if content.endswith("\n") else "\n")

@@ -12,7 +12,7 @@ from plurnk.cli.reviewing import summary
 from plurnk.cli.rows import REJECTED
 from plurnk.client import Client
 
-_NOT_OURS: Final = {404, 409}
+_NOT_DONE: Final = {404, 409, 503}
 
 
 def main(options: argparse.Namespace) -> int:
@@ -21,7 +21,7 @@ def main(options: argparse.Namespace) -> int:
     async def work(client: Client) -> int:
         pending = await find_proposal(client, options.id, options.session)
         resolved = await answer(client, pending, "reject", outcome=f"{REJECTED}: {reason}" if reason else None)
-        if resolved.status in _NOT_OURS:
+        if resolved.status in _NOT_DONE:
             say_why_not(resolved)
             return FAILED
         print(f"rejected: {summary(pending.view)}")

@@ -42,8 +42,11 @@ def subject(proposal: Proposed) -> str:
     """Return in a line what it is about: the file, from where to where it moves, or how the command begins."""
     if not is_of_file(proposal):
         return first_line(proposal.body)
-    path, source = proposal.attrs["path"], proposal.attrs.get("from")
-    return f"{source} → {path}" if source else path
+    attrs, target = proposal.attrs, proposal.target
+    source = attrs.get("from")
+    if source is None and target.scheme is not None and proposal.op in {"COPY", "MOVE"}:
+        source = f"{target.scheme}://{target.pathname or ''}"  # an entry
+    return " → ".join(end for end in (source, attrs["path"], attrs.get("to")) if end)
 
 
 def summary(proposal: Proposed) -> str:
@@ -104,7 +107,9 @@ def _in_a_line(text: str) -> str:
 
 
 def _command_heading(proposal: Proposed) -> str:
-    attrs = proposal.attrs
+    attrs, target = proposal.attrs, proposal.target
+    if proposal.op != "EXEC":
+        return f"{proposal.op} {target.scheme}://{target.pathname or ''}"  # a plugin's
     heading = f"{proposal.op} by {attrs.get('runtime', '?')} in {attrs.get('cwd', '?')}"
     sandbox: Mapping[str, Any] = attrs.get("sandbox") or {}
     return f"{heading} ({_allowed(sandbox)})" if sandbox else heading

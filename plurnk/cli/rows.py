@@ -9,12 +9,13 @@ from urllib.parse import urlencode
 
 import msgspec
 
-from plurnk.language.ast import SendBody, UrlTarget
+from plurnk.language.ast import SendBody, Target, UrlTarget
 from plurnk.language.targets import canonical
 from plurnk.rules.proposals import DEFAULT_OUTCOMES
 from plurnk.wire.notifications import LogEntry
 
-_CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+_CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+"""With these a text could move the cursor, or have what follows shown in another order than it stands."""
 _LINE_CHARS: Final = 100
 
 REJECTED: Final = "rejected"
@@ -64,26 +65,34 @@ def target_of(entry: LogEntry) -> str:
 def row(entry: LogEntry) -> str:
     """Return ``L/T/S OP target status``, and why where it was refused; a code is shown as in ``SEND[102]``.
 
-    Of an EXEC the runtime is shown, the address where what it started can be found, and the command before the why.
+    Of an EXEC the runtime is shown, the address where what it started can be found, and the command before the why;
+    of a COPY or MOVE where to.
     """
     place = f"{entry.loop_seq}/{entry.turn_seq}/{entry.sequence}"
     signal = entry.signal if isinstance(entry.signal, int) or entry.op == "EXEC" else None
     op = entry.op if signal is None else f"{entry.op}[{signal}]"
     started = str(entry.rx.get("entry") or "")
-    shown = " ".join(part for part in (place, op, target_of(entry), str(entry.status_rx), started) if part)
-    why = _why(entry)
+    to = _destination(entry)
+    shown = " ".join(part for part in (place, op, target_of(entry), to, str(entry.status_rx), started) if part)
+    reason = why(str(entry.rx.get("error") or ""), entry.outcome)
     if command := command_of(entry):
         shown += f": {first_line(command)}"
-        why = why and f"({why})"
-    return printable(f"{shown} {why}" if why else shown).replace("\n", " ")
+        reason = reason and f"({reason})"
+    return printable(f"{shown} {reason}" if reason else shown).replace("\n", " ")
 
 
-def _why(entry: LogEntry) -> str:
+def _destination(entry: LogEntry) -> str | None:
+    body = entry.tx.get("body")
+    if entry.op not in {"COPY", "MOVE"} or body is None:
+        return None
+    return f"→ {canonical(msgspec.convert(body, Target))}"
+
+
+def why(error: str, outcome: str | None) -> str:
     """Return why it was refused, with what somebody said to that."""
-    error = str(entry.rx.get("error") or "")
-    if not error or entry.outcome is None or entry.outcome in DEFAULT_OUTCOMES:
+    if not error or outcome is None or outcome in DEFAULT_OUTCOMES:
         return error
-    return f"{error}: {entry.outcome.removeprefix(f'{REJECTED}: ')}"
+    return f"{error}: {outcome.removeprefix(f'{REJECTED}: ')}"
 
 
 def command_of(entry: LogEntry) -> str | None:

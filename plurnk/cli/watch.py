@@ -75,7 +75,7 @@ class Watch:
         async for heard in self._client.notifications():
             if self._as_json:
                 print(_json_line(heard), flush=True)
-            decider.hear(heard)
+            await decider.hear(heard)
             if isinstance(heard, LoopProposal) and heard.loop_id == self._loop_id:
                 decider.take(heard)
             await self._hear(heard)

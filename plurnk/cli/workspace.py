@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Final, Generic, NamedTuple, TypeVar
 
 from plurnk.client import Client, ClientError, RequestError
@@ -68,8 +68,6 @@ class Visited(NamedTuple, Generic[T]):
 async def visit(client: Client, name: str | None, look: Callable[[], Awaitable[Iterable[T]]]) -> Visited[T]:
     """Return what ``look`` finds in the session of that name, or in the newest ones; newest session first.
 
-    The daemon tells a client of one session at a time. The client is attached to the last one visited.
-
     Raises:
         ClientError: there is no session of that name.
     """
@@ -79,11 +77,21 @@ async def visit(client: Client, name: str | None, look: Callable[[], Awaitable[I
         if one is None:
             raise ClientError(f"there is no session {name!r}")
         sessions = [one]
+    return await visit_these(client, sessions, lambda _session: look())
+
+
+async def visit_these(
+    client: Client, sessions: Sequence[SessionRow], look: Callable[[SessionRow], Awaitable[Iterable[T]]]
+) -> Visited[T]:
+    """Return what ``look`` finds in the first of these sessions, as ``visit`` does.
+
+    The daemon tells a client of one session at a time. The client is attached to the last one visited.
+    """
     found: list[tuple[SessionRow, T]] = []
     for session in sessions[:SESSIONS_VISITED]:
         try:
             await attach(client, session)
-            found += [(session, each) for each in await look()]
+            found += [(session, each) for each in await look(session)]
         except RequestError:
             continue  # it was deleted meanwhile
     return Visited(found, max(0, len(sessions) - SESSIONS_VISITED))

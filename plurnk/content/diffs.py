@@ -15,6 +15,8 @@ from typing import Final, TypeAlias
 CONTEXT: Final = 3
 # Some 50 ms: enough for about 400 changed lines anywhere in a text of any length.
 MAX_STEPS: Final = 100_000
+# Compared at once, and copied for that: while it is, no other thread runs.
+BLOCK: Final = 64 * 1024
 # Of a line in a diff that is for reading; minified files have lines of megabytes.
 MAX_LINE_CHARS: Final = 400
 
@@ -44,6 +46,16 @@ def unified(old: str | None, new: str | None, path: str, *, max_lines: int | Non
         if missing:
             lines[-1] = f"... {missing + 1} more lines of diff"
     return "\n".join(lines) + "\n"
+
+
+def readable(old: bytes, new: bytes, path: str, *, max_lines: int | None = 40) -> str:
+    r"""The diff from ``old`` to ``new`` for reading: bytes that are not UTF-8 stand as ``\xNN`` in it.
+
+    They are compared before that: a text in which such a byte has become a character is another one.
+    """
+    was, will_be = (data.decode("utf-8", "surrogateescape") for data in (old, new))
+    diff = unified(was, will_be, path, max_lines=max_lines)
+    return diff.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 def _cut(line: str) -> str:
@@ -126,8 +138,11 @@ def _shared_tail(old: Sequence[object], new: Sequence[object], head: int) -> int
 
 
 def _agreement(size: int, equal: Callable[[int, int], bool]) -> int:
-    """The largest n ≤ ``size`` such that all before n is equal, by halving: linear in ``size``."""
-    low, high = 0, size
+    """The largest n ≤ ``size`` such that all before n is equal: block by block, then by halving. Linear in ``size``."""
+    low = 0
+    while low < size and equal(low, min(low + BLOCK, size)):
+        low = min(low + BLOCK, size)
+    high = min(low + BLOCK, size)
     while low < high:
         middle = (low + high + 1) // 2
         if equal(low, middle):

@@ -17,7 +17,12 @@ import enum
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Final, TypeAlias
+
+from plurnk.errors import Malformed
+
+MAX_PATH_GLOB_CHARS: Final = 10_000
+"""Longer than any path that the system takes. The memory of a glob goes with the square of its length."""
 
 Matcher: TypeAlias = Callable[[str], bool]
 
@@ -62,7 +67,13 @@ def literal_prefix(pattern: str) -> str:
 
 
 def path_glob(pattern: str) -> Matcher:
-    """A function that says whether a whole path matches ``pattern``."""
+    """A function that says whether a whole path matches ``pattern``.
+
+    Raises:
+        Malformed: ``pattern`` is too long.
+    """
+    if len(pattern) > MAX_PATH_GLOB_CHARS and has_glob(pattern):
+        raise Malformed(f"a glob over paths has at most {MAX_PATH_GLOB_CHARS} characters; got {len(pattern)}")
     tokens = _path_tokens(pattern)
     prefix = _leading_literal(tokens)
     if len(prefix) == len(tokens):

@@ -133,7 +133,7 @@ def edit_lines(text: str, marker: LineMarker, body: str) -> str:
     terminated = text.endswith("\n")
     source = _terminated(text)
     start, end = _line_start(source, first, total), _line_start(source, after, total)
-    edited = source[:start] + _terminated(body) + source[end:]
+    edited = "".join((source[:start], _terminated(body), source[end:]))  # one copy, where ``+`` makes another
     return edited if terminated else without_final_newline(edited)
 
 

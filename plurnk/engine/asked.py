@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
@@ -17,7 +18,7 @@ from plurnk.wire.params import LoopFlags
 from plurnk.wire.results import OpResult
 
 CHANGED_ON_DISK: Final = "changed on disk since the proposal"
-_CHANGED: Final = frozenset({400, 404, 409, 415, 416})
+_CHANGED: Final = frozenset({400, 404, 409, 413, 415, 416})
 """What a statement is refused with that could be shown before: the file is another one now."""
 
 
@@ -74,3 +75,17 @@ async def as_shown(asked: Asked, told: LoopProposal) -> Proposal:
     if isinstance(effect, Proposal) and digest_of(asked.statement, told.target, effect) == told.attrs["digest"]:
         return effect
     raise Stale(CHANGED_ON_DISK if on_disk else "what it would do is not what was shown any more")
+
+
+async def misfit(asked: Asked | None, told: LoopProposal, body: str) -> PlurnkError | None:
+    """Why ``body`` cannot be accepted instead of what was proposed, as far as that can be told before."""
+    if asked is None:  # its loop has ended
+        return None
+    with suppress(PlurnkError):  # then nothing can be accepted, which the decision will say
+        shown = await as_shown(asked, told)
+        try:
+            if shown.check is not None:
+                await shown.check(body)
+        except PlurnkError as error:
+            return error
+    return None

@@ -103,8 +103,10 @@ class Dispatcher:
             # What the unit had written was undone with it; the row is left to write.
             effect = _refused(statement, error)
         if isinstance(effect, Proposal):
-            row = await self._proposals.see_through(self._asked(turn, statement, asker, also), effect)
-            return row, msgspec.convert(row.rx, OpResult)
+            answered = self._proposals.see_through(self._asked(turn, statement, asker, also), effect)
+            del effect  # it holds what files hold; as long as it waits, nobody needs that
+            row = await answered
+            return row, msgspec.structs.replace(msgspec.convert(row.rx, OpResult), outcome=row.outcome)
         result = effect
         return await self._store.write(lambda tx: record(tx, result))
 

@@ -28,7 +28,7 @@ from plurnk.store import loops, proposals, recovery, sessions
 from plurnk.store.database import Store, Tx
 from plurnk.store.loops import Defaults, Loop, Submission, Submitted
 from plurnk.streams.live import Streams
-from plurnk.wire.notifications import LoopTerminated, Notification, StreamConcluded
+from plurnk.wire.notifications import LoopProposal, LoopTerminated, Notification, StreamConcluded
 from plurnk.wire.params import LoopFlags
 
 logger = logging.getLogger(__name__)
@@ -142,7 +142,9 @@ class Engine:
                 del self._waiters[loop_id]
 
     def _hear(self, notification: Notification) -> None:
-        if isinstance(notification, LoopTerminated):
+        if isinstance(notification, LoopProposal):
+            self.proposals.tell(notification.log_entry_id)
+        elif isinstance(notification, LoopTerminated):
             for ended in self._waiters.get(notification.loop_id, ()):
                 ended.set()
         elif isinstance(notification, StreamConcluded):
@@ -175,8 +177,8 @@ class Engine:
 
     async def cancel_runs(self, run_ids: list[int], reason: str) -> None:
         """End every loop of these runs, queued ones too, and every stream, before their session is deleted."""
-        self.proposals.abandon(run_ids)
         async with trio.open_nursery() as cancels:
+            cancels.start_soon(self.proposals.abandon, run_ids)
             for run_id in run_ids:
                 cancels.start_soon(self._cancel_run, run_id, reason)
 
@@ -191,7 +193,7 @@ class Engine:
 
     async def resume(self, *, resume: bool) -> None:
         """Close what the last daemon left open and drive what it left to do (SPEC 7.2)."""
-        for failure in await settle_all(self.store):
+        for failure in await settle_all(self.store, self.hidden):
             logger.error("what an accepted change was cut off at could not be undone: %s", failure.detail)
         recovered = await self.store.write(lambda tx: recovery.recover(tx, resume=resume, has_provider=self.models.has))
         if recovered.turns or recovered.loops or recovered.streams:

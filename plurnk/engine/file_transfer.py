@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import partial
 
+import msgspec
+
+from plurnk.content import diffs
 from plurnk.engine.transfer import Place, Transfer
 from plurnk.errors import Conflict, Stale, TooLarge, UnsupportedType
 from plurnk.files.beneath import Root
@@ -26,8 +29,8 @@ from plurnk.plugins.api import (
 )
 from plurnk.schemes.disk import Change
 from plurnk.schemes.files import registered
-from plurnk.schemes.files.project import FILE_MAX_BYTES, content_of, project_of, real_path, real_path_of_read, type_of
-from plurnk.schemes.files.proposing import Intent, proposal
+from plurnk.schemes.files.project import FILE_MAX_BYTES, content_of, project_of, real_path, type_of
+from plurnk.schemes.files.proposing import Intent, Record, proposal
 from plurnk.store import entries
 from plurnk.store.channels import BeingWritten
 
@@ -126,13 +129,19 @@ async def transfer_files(
     intent = _intent(transfer, origin, target)
     shown = [end.data for end in (origin, target) if end is not None]
 
-    def record(tx: Tx, _change: Change) -> OpResult:
-        done = transfer(tx)
-        if [end.data for end in (origin, target) if end is not None] != shown:
-            raise Stale("the entry has changed since the proposal")
-        return done
+    def prepare(made: Change) -> Record:
+        # Whoever asked for something else is told.
+        diff = diffs.readable(b"", made.new or b"", made.path) or None if made != intent.change else None
 
-    return await proposal(call, intent, record)
+        def record(tx: Tx) -> OpResult:
+            done = transfer(tx)
+            if [end.data for end in (origin, target) if end is not None] != shown:
+                raise Stale("the entry has changed since the proposal")
+            return done if diff is None else msgspec.structs.replace(done, diff=diff)
+
+        return record
+
+    return await proposal(call, intent, prepare)
 
 
 async def _opened(call: Call, place: Place | FilePlace, *, is_written: bool) -> tuple[Place, _FileEnd | None]:
@@ -145,8 +154,9 @@ async def _opened(call: Call, place: Place | FilePlace, *, is_written: bool) -> 
 
 def _found(path: str, root: Root, *, is_written: bool) -> _FileEnd:
     path = root.locate(path)
-    real = real_path(root, path) if is_written else real_path_of_read(root, path)
-    return _FileEnd(path, real, content_of(root, path))
+    real = real_path(root, path) if is_written else None
+    found = content_of(root, path)
+    return _FileEnd(path, real or (path if found is None else found.path), found)
 
 
 async def _rehearsed(store: Store, transfer: Transfer) -> OpResult:
@@ -178,17 +188,15 @@ def _intent(transfer: Transfer, origin: _FileEnd | None, target: _FileEnd | None
         return Intent(
             kind="delete" if origin.data is None else "edit",
             change=origin.change(),
-            mimetype=origin.mimetype,
             to=None if to is None else entry_address(to.manifest.name, to.pathname),
         )
     if origin is None:
-        return Intent(kind="create", change=target.change(), mimetype=target.mimetype, may_be_edited=True)
+        return Intent(kind="create", change=target.change(), may_be_edited=True)
     mode = None if origin.found is None else origin.found.mode
     is_move = isinstance(statement, Move)
     return Intent(
         kind="create" if statement.line_marker is not None else "move" if is_move else "copy",
         change=target.change(mode),
-        mimetype=target.mimetype,
         source=origin.change_path,
         source_base=origin.base,
         left=origin.change() if is_move else None,

@@ -17,11 +17,11 @@ from typing import Any, Final, Literal, TypeAlias
 import msgspec
 import trio
 
-from plurnk.engine.asked import Also, Asked, Suspended, as_shown, digest_of
+from plurnk.engine.asked import Also, Asked, Suspended, as_shown, digest_of, misfit
 from plurnk.errors import NotFound, OutOfRoom, PlurnkError, Stale
 from plurnk.language.ast import op_name
 from plurnk.plugins.api import Accepted, CommandGrant, Proposal
-from plurnk.rules.proposals import Event, move
+from plurnk.rules.proposals import WRITE_CONFLICT, Event, move
 from plurnk.store import approvals, log, proposals
 from plurnk.store.database import Store, StoreFailed, Tx
 from plurnk.store.proposals import Proposed
@@ -35,10 +35,7 @@ ABANDON_LIMIT_S: float = 15.0
 
 RETRY_S: float = 0.5
 
-WRITE_CONFLICT: Final = "write_conflict"
-
 Decision: TypeAlias = Literal["accept", "reject", "cancel"]
-
 
 _EVENTS: Final[Mapping[Decision, Event]] = {
     "accept": Event.APPLIED,
@@ -84,8 +81,9 @@ class Pending:
 class _Waiting:
     """An open proposal. Its waiter is the task that does the operation; ``is_over``: nobody waits any more.
 
-    ``pending`` None: its row is not written yet; ``asked`` None: the loop that proposed it has not gone on yet.
-    ``fresh``: what was worked out just now, as nobody is asked; it need not be worked out again.
+    ``pending`` None: its row is not written yet; ``is_told``: it is committed, too. ``asked`` None: the loop that
+    proposed it has not gone on yet; ``taken_up``: it has by now, or never will. ``fresh``: what was worked out just
+    now, as nobody is asked; it need not be worked out again.
     """
 
     asked: Asked | None = None
@@ -94,9 +92,11 @@ class _Waiting:
     fresh: Proposal | None = None
     decided: trio.Event = field(default_factory=trio.Event)
     answer: LogEntry | None = None
+    is_told: bool = False
     is_over: bool = False
     is_suspended: bool = False
     answered: trio.Event = field(default_factory=trio.Event)
+    taken_up: trio.Event = field(default_factory=trio.Event)
 
     @property
     def told(self) -> LoopProposal:
@@ -133,14 +133,16 @@ class Proposals:
 
         Cancelled: the row is answered 499 ``loop_cancelled``, unless the effect was there already.
         """
-        waiting = _Waiting(asked)
-        return await self._see_through(waiting, asked, partial(self._propose, waiting, asked, proposal))
+        waiting = _Waiting(asked, fresh=proposal)
+        del proposal  # which holds all that it would write: it is let go while somebody is asked
+        return await self._see_through(waiting, asked, partial(self._propose, waiting, asked))
 
     async def see_through_reopened(self, asked: Asked, row_id: int) -> None:
         """The same for one that was proposed before the daemon was started. It may have been answered meanwhile."""
         waiting = self._open.get(row_id)
         if waiting is not None:
             waiting.asked = asked
+            waiting.taken_up.set()
             await self._see_through(waiting, asked, trio.lowlevel.checkpoint)
 
     async def _see_through(self, waiting: _Waiting, asked: Asked, begin: Callable[[], Awaitable[object]]) -> LogEntry:
@@ -158,13 +160,19 @@ class Proposals:
     def reopen(self, found: Sequence[Proposed]) -> None:
         """At a start: have these be decided again; ``see_through_reopened`` takes each up when its loop goes on."""
         for one in found:
-            waiting = _Waiting(None, Pending(one.told, one.at))
+            waiting = _Waiting(pending=Pending(one.told, one.at), is_told=True)
             waiting.verdict = _foregone(one.told.flags)
             self._open[one.told.log_entry_id] = waiting
 
     def reopened(self, loop_id: int) -> list[int]:
         """The rows of the loop that nobody has taken up yet, oldest first. To be asked before it proposes anything."""
-        return sorted(row_id for row_id, waiting in self._open.items() if waiting.told.loop_id == loop_id)
+        found = list(self._open.items())  # at once, as in suspend
+        return sorted(row_id for row_id, waiting in found if waiting.told.loop_id == loop_id)
+
+    def tell(self, row_id: int) -> None:
+        """Show it to whoever asks what is open: its row is committed."""
+        with suppress(KeyError):
+            self._open[row_id].is_told = True
 
     def suspend(self) -> None:
         """The daemon stops: wait for no verdict any more. Those of models' loops stay open in the store."""
@@ -195,9 +203,11 @@ class Proposals:
         if digest is not None and digest != waiting.told.attrs["digest"]:
             return Resolution(status=409, error="digest: it is not that of what was proposed; look at it again")
         if decision == "accept" and body is not None and waiting.verdict is None:
-            misfit = await _misfit(waiting, body)
-            if misfit is not None:
-                return Resolution(status=misfit.status, error=f"{misfit.detail}; it is still open")
+            if waiting.asked is None:
+                await waiting.taken_up.wait()  # the daemon has just been started
+            why = await misfit(waiting.asked, waiting.told, body)
+            if why is not None and waiting.verdict is None:
+                return Resolution(status=why.status, error=f"{why.detail}; it is still open")
         verdict = Verdict(event=_EVENTS[decision], body=body, outcome=outcome, grant=grant or CommandGrant())
         is_first = waiting.decide(verdict)
         await waiting.answered.wait()
@@ -221,14 +231,18 @@ class Proposals:
         return tuple(
             waiting.pending
             for _row_id, waiting in sorted(self._open.items())
-            if waiting.pending and waiting.verdict is None and waiting.told.session_id == session_id
+            if waiting.pending and waiting.is_told and waiting.verdict is None
+            if waiting.told.session_id == session_id
         )
 
-    def abandon(self, run_ids: Collection[int]) -> None:
-        """End those of these runs, as their session goes."""
-        for waiting in list(self._open.values()):  # at once: the writer's thread may be putting another one there
-            if waiting.told.run_id in run_ids:
-                waiting.decide(Verdict(event=Event.ABANDONED))
+    async def abandon(self, run_ids: Collection[int]) -> None:
+        """End those of these runs, as their session goes; returns when what was being carried out is done or undone."""
+        found = [waiting for waiting in list(self._open.values()) if waiting.told.run_id in run_ids]  # as in suspend
+        for waiting in found:
+            waiting.decide(Verdict(event=Event.ABANDONED))
+        for waiting in found:
+            if waiting.asked is not None:  # else its loop ends it
+                await waiting.answered.wait()
 
     def drop(self, loop_id: int) -> None:
         """Forget what nobody will take up any more, as the loop has ended and its rows have been answered."""
@@ -237,9 +251,9 @@ class Proposals:
 
     # -- the steps of one
 
-    async def _propose(self, waiting: _Waiting, asked: Asked, proposal: Proposal) -> None:
+    async def _propose(self, waiting: _Waiting, asked: Asked) -> None:
         try:
-            await self._store.write(partial(self._begin, waiting, asked, proposal))
+            await self._store.write(partial(self._begin, waiting, asked))
         except Exception:
             self._forget(waiting)  # nothing was written, and the id that the row was to have is free again
             raise
@@ -248,16 +262,17 @@ class Proposals:
         waiting.is_over = True
         if waiting.pending is not None and self._open.get(waiting.told.log_entry_id) is waiting:
             del self._open[waiting.told.log_entry_id]
+        waiting.taken_up.set()
         waiting.answered.set()
 
-    def _begin(self, waiting: _Waiting, asked: Asked, proposal: Proposal, tx: Tx) -> None:
+    def _begin(self, waiting: _Waiting, asked: Asked, tx: Tx) -> None:
         """Write the row and announce the proposal.
 
         The waiter is put in its place here, on the writer's thread: only here the row's id is known, and whoever
         is told of it, which is after the commit, finds the waiter there.
         """
-        turn = asked.turn
-        if waiting.is_over:
+        turn, proposal = asked.turn, waiting.fresh
+        if waiting.is_over or proposal is None:
             raise NotFound("nobody waits for the answer any more")
         row = log.add(tx, turn, asked.statement, origin=asked.origin, result=OpResult(status=202))
         target = ProposalTarget(scheme=row.scheme, pathname=row.pathname)
@@ -278,7 +293,8 @@ class Proposals:
             told = msgspec.structs.replace(told, flags={**told.flags, "approved": approval_id})
         waiting.pending = Pending(told, row.at)
         waiting.verdict = _foregone(told.flags)
-        waiting.fresh = proposal if waiting.verdict is not None else None
+        if waiting.verdict is None:
+            waiting.fresh = None
         self._open[row.id] = waiting
         proposals.add(tx, told, asked.statement, asked.project_root)
 
@@ -333,20 +349,6 @@ class Proposals:
                 await trio.sleep(RETRY_S)
             else:
                 break
-
-
-async def _misfit(waiting: _Waiting, body: str) -> PlurnkError | None:
-    """Why ``body`` cannot be accepted instead of what was proposed, as far as that can be told before."""
-    if waiting.asked is None:
-        return None
-    with suppress(PlurnkError):  # then nothing can be accepted, which the decision will say
-        shown = await as_shown(waiting.asked, waiting.told)
-        try:
-            if shown.check is not None:
-                await shown.check(body)
-        except PlurnkError as error:
-            return error
-    return None
 
 
 def _foregone(flags: Mapping[str, Any]) -> Verdict | None:

@@ -13,16 +13,17 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Final
 
-from plurnk.errors import Denied, Malformed, PlurnkError, UnsupportedType
+from plurnk.errors import Denied, Malformed, NotFound, PlurnkError, UnsupportedType
 from plurnk.files import openat2
 from plurnk.files.descent import Descent
 from plurnk.files.refusals import ours, refusal
-from plurnk.files.spelling import ESCAPES, inside
+from plurnk.files.spelling import ESCAPES, inside, is_gits
 
 __all__ = ["ESCAPES", "Place", "Root", "inside", "open_root"]
 
 _HIDDEN: Final = "this path belongs to plurnk itself"
 _GITS_OWN: Final = "what is in .git is written by git alone"
+_GIT: Final = ".git"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +48,8 @@ class Root:
     """The real path of the root when it was opened."""
     given: str
     hidden: tuple[str, ...]
+    hidden_ids: frozenset[tuple[int, int]]
+    """Device and inode of each of these that is there: so it is known by any other name, such as a hard link's."""
 
     def locate(self, path: str) -> str:
         """``path`` in its canonical spelling; an absolute one may be beneath the root as given or the real one.
@@ -57,6 +60,15 @@ class Root:
         with suppress(Denied):
             return inside(self.given, path)
         return inside(self.path, path)
+
+    def path_of(self, fd: int) -> str:
+        """Where an open file is, from the root on, links resolved.
+
+        Raises:
+            Denied: not beneath the root any more.
+            Malformed: nobody can say its name.
+        """
+        return inside(self.path, _real_path(fd))
 
     def hides(self, real_path: str) -> bool:
         """Whether an absolute path without links is one of the hidden, or beneath one."""
@@ -78,8 +90,7 @@ class Root:
         with ours(path):
             pinned = self._pin(path)
             try:
-                if self.hides(_real_path(pinned)):
-                    raise Denied(_HIDDEN)
+                self._check_own(pinned)
                 if flags & os.O_PATH:
                     return os.dup(pinned)
                 mode = os.fstat(pinned).st_mode
@@ -106,14 +117,46 @@ class Root:
             OutOfRoom: no room for a directory.
         """
         path = self.locate(path)
-        with Descent(self.fd, roots=(self.given, self.path), admit=self._admit_writing) as way:
+        with self._way_to_write() as way:
             try:
                 with ours(path):
                     way.go(path, make=make)
+                    if way.is_there:
+                        self._check_own(way.end)
                 yield _arrived(way)
             except BaseException:
                 self.unmake(way.made)
                 raise
+
+    @contextmanager
+    def directory_of(self, path: str) -> Iterator[int]:
+        """An O_PATH descriptor of the directory in which a write to ``path``, that of a Place, was done.
+
+        No link is followed: there was none then, and one that has come in since leads elsewhere.
+
+        Raises:
+            NotFound: the directory is gone, or a link is in its place.
+            Denied: as ``place``.
+        """
+        above, _, name = path.rpartition("/")
+        with self._way_to_write(follows=False) as way:
+            with ours(path):
+                way.go(above)
+                if not way.is_there:
+                    raise NotFound(f"{above} is not there any more")
+                self._admit_writing(way.end, name)
+            yield way.end
+
+    def check_missing(self, path: str) -> None:
+        """See that ``path``, where directories are still missing, may be written: ``place`` could not go so far.
+
+        Raises:
+            Denied: it is hidden or git's own.
+        """
+        if self.hides(f"{self.path.rstrip('/')}/{path}"):
+            raise Denied(_HIDDEN)
+        if any(map(is_gits, path.split("/"))):
+            raise Denied(_GITS_OWN)
 
     def unmake(self, made: Sequence[str]) -> None:
         """Take away directories that were made for a write that came to nothing, the empty ones only."""
@@ -131,6 +174,17 @@ class Root:
             way.go(path)
             return way.take()
 
+    def _way_to_write(self, *, follows: bool = True) -> Descent:
+        if any(map(is_gits, self.path.split("/"))):  # a folder that is the root of one project is another's to rename
+            raise Denied(_GITS_OWN)
+        return Descent(self.fd, roots=(self.given, self.path), admit=self._admit_writing, follows=follows)
+
+    def _check_own(self, fd: int) -> None:
+        if self.hidden:
+            status = os.fstat(fd)
+            if (status.st_dev, status.st_ino) in self.hidden_ids or self.hides(_real_path(fd)):
+                raise Denied(_HIDDEN)
+
     def _admit(self, directory: int, name: str) -> None:
         # Before the look: what is hidden is refused alike whether it is there or not.
         if self.hidden and self.hides(f"{_real_path(directory).rstrip('/')}/{name}"):
@@ -138,8 +192,7 @@ class Root:
 
     def _admit_writing(self, directory: int, name: str) -> None:
         self._admit(directory, name)
-        # Any case and dots or blanks at its end: file systems that fold names take these for the same.
-        if name.casefold().rstrip(". ") == ".git":
+        if is_gits(name) or _is_same(directory, name, _GIT):
             raise Denied(_GITS_OWN)
 
 
@@ -161,9 +214,28 @@ def open_root(project_root: str, hidden: Collection[str] = ()) -> Iterator[Root]
         raise refusal(error, project_root) from error
     try:
         real = tuple(dict.fromkeys(os.path.realpath(path) for path in hidden))
-        yield Root(fd=fd, path=_real_path(fd), given=project_root, hidden=real)
+        ids = frozenset(found for found in map(_id, real) if found is not None)
+        yield Root(fd=fd, path=_real_path(fd), given=project_root, hidden=real, hidden_ids=ids)
     finally:
         os.close(fd)
+
+
+def _id(path: str) -> tuple[int, int] | None:
+    """Device and inode; None: nothing is there."""
+    try:
+        status = os.lstat(path)
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
+
+
+def _is_same(directory: int, one: str, other: str) -> bool:
+    """Whether both names are there and mean the same file: on some disks a name has short and folded forms."""
+    try:
+        stats = [os.stat(name, dir_fd=directory, follow_symlinks=False) for name in (other, one)]
+    except OSError:
+        return False
+    return os.path.samestat(*stats)
 
 
 def _real_path(fd: int) -> str:

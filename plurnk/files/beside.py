@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import hashlib
 import os
+import signal
 import stat
 from contextlib import suppress
 from dataclasses import dataclass
@@ -17,6 +19,11 @@ _NAME_BYTES: Final = 90
 
 _READ: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _CREATE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+
+_PIECE_BYTES: Final = 1024 * 1024
+
+_CONTENT_MAX_BYTES: Final = 256 * 1024 * 1024
+"""No file that is changed is as long. One that was put in its place may be, and would be read for hours."""
 
 _NOTHING_TO_READ: Final = frozenset({errno.ENOENT, errno.ELOOP, errno.ENXIO, errno.EACCES, errno.EPERM})
 
@@ -78,6 +85,24 @@ class Beside:
         finally:
             os.close(fd)
 
+    def has_writer(self, name: str) -> bool:
+        """Whether a program has it open to write; False, too, where nobody can tell, as of a file of another user's."""
+        try:
+            fd = self.open(name)
+        except OSError as error:
+            if error.errno in _NOTHING_TO_READ:
+                return False
+            raise
+        try:
+            return has_writer(fd)
+        finally:
+            os.close(fd)
+
+    def is_settled(self, name: str, *contents: str | None) -> bool:
+        """Whether a regular file holds one of these, and no program has it open to write something else into it."""
+        # In this order: what is written between the two is seen by the content.
+        return not self.has_writer(name) and self.content(name) in contents
+
     def write(
         self, name: str, data: bytes, *, like: int | None = None, mode: int | None = None, mtime_ns: int | None = None
     ) -> os.stat_result:
@@ -130,8 +155,25 @@ class Beside:
 
 
 def content(fd: int) -> str | None:
-    """The sha256 of an open file; None: it is no regular one."""
+    """The sha256 of an open file; None: it is no regular one, or a longer one than any that is changed here."""
     if not stat.S_ISREG(os.fstat(fd).st_mode):
         return None
-    with open(fd, "rb", buffering=0, closefd=False) as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    digest, at = hashlib.sha256(), 0
+    while piece := os.pread(fd, _PIECE_BYTES, at):
+        digest.update(piece)
+        at += len(piece)
+        if at > _CONTENT_MAX_BYTES:
+            return None
+    return digest.hexdigest()
+
+
+def has_writer(fd: int) -> bool:
+    """Whether a program has a file, which we have open to read, open to write. False, too, where nobody can tell."""
+    try:
+        # Who opens it at this very moment waits for us. The usual signal for that would end us; this one is ignored.
+        fcntl.fcntl(fd, fcntl.F_SETSIG, signal.SIGURG)
+        fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_RDLCK)
+    except OSError as error:
+        return error.errno == errno.EAGAIN
+    fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+    return False

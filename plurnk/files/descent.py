@@ -27,11 +27,15 @@ class Descent:
         root_fd: the root.
         roots: the absolute spellings of the root: an absolute link that begins with one of them leads back in.
         admit: asked for each name and the directory it is in before it is looked up; raises to refuse.
+        follows: links. If not, none is expected, and one that has come in is as good as nothing.
     """
 
-    def __init__(self, root_fd: int, *, roots: tuple[str, ...], admit: Callable[[int, str], None]) -> None:
+    def __init__(
+        self, root_fd: int, *, roots: tuple[str, ...], admit: Callable[[int, str], None], follows: bool = True
+    ) -> None:
         self._roots = [names_of(root) for root in roots]
         self._admit = admit
+        self._follows = follows
         self._fds = [os.dup(root_fd)]
         self.names: list[str] = []
         """Where the way has come to: real names, no links."""
@@ -49,15 +53,25 @@ class Descent:
         """The directory that the last name is in (of the root: the root). It stays ours."""
         return self._fds[max(0, len(self.names) - 1)]
 
+    @property
+    def is_there(self) -> bool:
+        """Whether there is something at the end of the way."""
+        return len(self._fds) > len(self.names)
+
+    @property
+    def end(self) -> int:
+        """What the way has come to, if it is there. It stays ours."""
+        return self._fds[-1]
+
     def take(self) -> int:
         """An O_PATH descriptor of what the way has come to; the caller closes it.
 
         Raises:
             FileNotFoundError: nothing is there.
         """
-        if len(self._fds) == len(self.names):
+        if not self.is_there:
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
-        return os.dup(self._fds[-1])
+        return os.dup(self.end)
 
     def go(self, path: str, *, make: bool = False) -> None:
         """Go to ``path``, in its canonical spelling. The last name need not exist, the directories above it have to.
@@ -81,6 +95,8 @@ class Descent:
                 continue
             target = self._step(name, last=not ahead, make=make)
             if target is not None:
+                if not self._follows:
+                    raise NotFound(f"{path} is not there any more: a link is in its place")
                 links += 1
                 if links > _MAX_LINKS:
                     raise NotFound(f"{path} is not there: too many links")

@@ -91,7 +91,7 @@ def ignored(asked: Repository, scope: str) -> frozenset[str] | None:
     Cancelled: git was killed and reaped.
     """
     program = shutil.which("git")
-    if program is None:
+    if program is None or not Path(program).is_absolute():  # PATH has ".": the repository itself could bring a "git"
         return None
     try:
         with tempfile.TemporaryDirectory(prefix="plurnk-git-") as ours:

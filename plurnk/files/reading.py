@@ -26,7 +26,11 @@ PIECE_BYTES: Final = 1024 * 1024
 MAX_LISTED: Final = 10_000
 """Names in the listing of a directory."""
 
-_UNWRITABLE: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+COUNTED_MAX_BYTES: Final = 1024 * 1024 * 1024
+"""Of a longer file the lines are not counted, for that takes seconds. A file with holes may have any length."""
+
+_UNWRITABLE: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+"""Control characters, and what ends a line or has what follows it shown in another order."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,8 +52,12 @@ class Look:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FileContent:
-    """``id`` is from before the reading, so what was written meanwhile makes another one."""
+    """``id`` is from before the reading, so what was written meanwhile makes another one.
 
+    ``path``: where what was read is, links resolved; who looked that up apart could be told of another file.
+    """
+
+    path: str
     data: bytes
     id: FileId
     mode: int
@@ -73,7 +81,13 @@ class FileSource:
 
     @property
     def lines(self) -> int:
-        """How many there are; the first time, all of the file is read."""
+        """How many there are; the first time, all of the file is read.
+
+        Raises:
+            TooLarge: it has more than COUNTED_MAX_BYTES.
+        """
+        if self.size_bytes > COUNTED_MAX_BYTES:
+            raise TooLarge(f"{self.path} has {self.size_bytes} bytes, too many to be read by lines")
         if not self._newlines:
             self._count()
         return self._newlines[-1] + (not self._ends_newline)
@@ -121,7 +135,7 @@ class FileSource:
 
 
 def can_be_written(name: str) -> bool:
-    """Whether a line of text can hold a name: it is UTF-8 and has no control characters."""
+    """Whether a line of text can hold a name and show it as it is: UTF-8, without control characters."""
     return _UNWRITABLE.search(name) is None
 
 
@@ -154,12 +168,13 @@ def read_whole(root: Root, path: str, max_bytes: int) -> FileContent:
         if stat.S_ISDIR(status.st_mode):
             raise UnsupportedType(f"{path or 'the workspace'} is a directory")
         with ours(path):
+            real = root.path_of(fd)
             data = b"" if status.st_size > max_bytes else _read(fd, 0, max_bytes + 1)
         if max(status.st_size, len(data)) > max_bytes:
             raise TooLarge(f"{path} has more than {max_bytes} bytes")
     finally:
         os.close(fd)
-    return FileContent(data=data, id=_id(status), mode=stat.S_IMODE(status.st_mode))
+    return FileContent(path=real, data=data, id=_id(status), mode=stat.S_IMODE(status.st_mode))
 
 
 @contextmanager

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import unicodedata
 from typing import Final
 
 from plurnk.errors import Denied, Malformed
@@ -12,6 +14,22 @@ _MAX_PATH_BYTES: Final = 4096
 _MAX_NAME_BYTES: Final = 255
 MAX_DEPTH: Final = 255
 """Names in one path. Each directory on the way down is held open, and a process has 1,024 descriptors as a rule."""
+
+
+_UNSEEN: Final = re.compile(
+    "[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f\u3164\ufe00-\ufe0f"
+    "\ufeff\uffa0\ufff0-\ufff8\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
+)
+"""What Unicode says may be ignored, and file systems that fold names do ignore."""
+
+_SHORT_GIT: Final = re.compile(r"git~[0-9]")
+"""The short names that a FAT or NTFS disk gives to ``.git``: ``GIT~1``, or with the next number when that is taken."""
+
+
+def is_gits(name: str) -> bool:
+    """Whether some file system takes this for ``.git``: by its case, by what is not seen, by what is at its end."""
+    folded = _UNSEEN.sub("", unicodedata.normalize("NFKC", name)).casefold()
+    return folded.partition(":")[0].rstrip(". ") == ".git" or _SHORT_GIT.fullmatch(folded) is not None
 
 
 def names_of(path: str) -> list[str]:

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import errno
 import os
+import time
 from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Final
 
 import trio
 
-from plurnk.errors import Draining, Malformed, PlurnkError, TooLarge
+from plurnk.errors import Draining, Malformed, PlurnkError, TookTooLong, TooLarge
 from plurnk.files.beneath import Root, open_root
 from plurnk.files.ignoring import Ignoring, Rules
 from plurnk.files.reading import can_be_written, look
@@ -25,6 +26,9 @@ MAX_PATHS: Final = 200_000
 
 _CHECK_EVERY: Final = 500
 """Names between two looks at whether the walk was cancelled: a few milliseconds."""
+
+LIMIT_S: float = 30.0
+"""How long a walk may take. 5,000 patterns in a .gitignore of no repository are held against each name, for minutes."""
 
 _OUT_OF: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
 """What is missing then is not the directory's fault, and leaving it out would be an answer that is wrong."""
@@ -54,6 +58,7 @@ async def walk(project_root: str, prefix: str = "", hidden: Collection[str] = ()
         NotFound: the root is not there any more.
         Denied: it may not be read.
         TooLarge: more than MAX_PATHS files and directories.
+        TookTooLong: more than LIMIT_S.
         Draining: no more files can be opened now.
 
     Cancelled: returns soon, whatever the size of the tree.
@@ -75,6 +80,7 @@ class _Walker:
         self._prefix = prefix
         self._ignoring = Ignoring(root.path, prefix.rpartition("/")[0])
         self._met = 0
+        self._until = time.monotonic() + LIMIT_S
         self.paths: list[str] = []
         self.unnamed = 0
 
@@ -94,6 +100,8 @@ class _Walker:
                 for number, entry in enumerate(entries):
                     if number % _CHECK_EVERY == 0:
                         trio.from_thread.check_cancelled()
+                        if time.monotonic() > self._until:
+                            raise TookTooLong("this takes too long: name a narrower scope")
                     if self._take(entry, beneath + entry.name, rules):
                         below.append(entry.name)
         except OSError as error:

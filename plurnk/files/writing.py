@@ -4,8 +4,8 @@ The new content is written beside the file and exchanged with it in one step, so
 under a temporary name, until ``finish`` or ``undo``. Only then is it compared: an editor that wrote at the last moment
 gets its file back. Names that a killed daemon leaves say by their token whose they are.
 
-A file with several hard links gets a new inode: its other names keep the old content. A program that holds the old
-file open writes into what it opened.
+A file with several hard links gets a new inode: its other names keep the old content. A file that another program
+has open to write is left alone: what it writes would go into a file that has no name any more.
 """
 
 from __future__ import annotations
@@ -24,11 +24,12 @@ import msgspec
 
 from plurnk.errors import NotFound, Stale, UnsupportedType
 from plurnk.files.beneath import Root
-from plurnk.files.beside import Beside, content
+from plurnk.files.beside import Beside
 from plurnk.files.refusals import ours
 from plurnk.files.renames import exchange, rename_to_free
 
 CHANGED: Final = "changed on disk since the proposal"
+WRITTEN: Final = "another program has it open, and writes to it"
 
 _log: Final = logging.getLogger(__name__)
 
@@ -53,6 +54,9 @@ class Step(msgspec.Struct, frozen=True):
 
 def sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
+
+
+_EMPTY: Final = sha256(b"")
 
 
 def plan(root: Root, path: str, *, base: str | None, new: str | None, mode: int | None = None) -> Step:
@@ -127,14 +131,12 @@ def finish(root: Root, step: Step) -> None:
 
 
 def _beside(root: Root, step: Step, settle: Callable[[Beside, Step], None]) -> None:
-    """Call ``settle`` where the temporary files of ``step`` are. If the directory is gone, so are they."""
-    parent, _, name = step.path.rpartition("/")
-    with suppress(NotFound), ours(step.path):
-        fd = root.open(parent, os.O_PATH)
-        try:
-            settle(Beside(fd, name, step.token), step)
-        finally:
-            os.close(fd)
+    """Call ``settle`` where the temporary files of ``step`` are. If the directory is gone, so are they.
+
+    A link in its place leads to files that were never changed here, perhaps to git's own.
+    """
+    with suppress(NotFound), ours(step.path), root.directory_of(step.path) as directory:
+        settle(Beside(directory, step.path.rpartition("/")[2], step.token), step)
 
 
 def _change(spot: Beside, step: Step, data: bytes | None) -> None:
@@ -149,8 +151,7 @@ def _change(spot: Beside, step: Step, data: bytes | None) -> None:
         return
     old = spot.open(spot.name)
     try:
-        if content(old) != step.base:
-            raise Stale(CHANGED)
+        _check_base(spot, spot.name, step)
         if data is None:
             _delete(spot, step)
         elif step.new != step.base:
@@ -171,8 +172,7 @@ def _create(spot: Beside, step: Step, data: bytes) -> None:
 
 def _delete(spot: Beside, step: Step) -> None:
     spot.rename(spot.name, spot.swap)
-    if spot.content(spot.swap) != step.base:
-        raise Stale(CHANGED)  # somebody wrote at that moment, and undo gives it back
+    _check_base(spot, spot.swap, step)  # somebody may have written at that moment, and undo gives it back
 
 
 def _replace(spot: Beside, step: Step, data: bytes, old: int) -> None:
@@ -182,8 +182,7 @@ def _replace(spot: Beside, step: Step, data: bytes, old: int) -> None:
     spot.rename(spot.part, spot.swap)
     if not exchange(spot.dir_fd, spot.swap, spot.name):
         _replace_in_two(spot, step, old)
-    if spot.content(spot.swap) != step.base:
-        raise Stale(CHANGED)  # as in _delete
+    _check_base(spot, spot.swap, step)  # as in _delete
 
 
 def _replace_in_two(spot: Beside, step: Step, old: int) -> None:
@@ -199,9 +198,16 @@ def _replace_in_two(spot: Beside, step: Step, old: int) -> None:
             file.seek(0)
             spot.write(spot.copy, file.read(), like=old)
         spot.rename(spot.copy, spot.swap)
-    if spot.content(spot.name) != step.base:
-        raise Stale(CHANGED)
+    _check_base(spot, spot.name, step)
     spot.rename(spot.part, spot.name)
+
+
+def _check_base(spot: Beside, name: str, step: Step) -> None:
+    """See that ``name`` holds what the step starts from, and that nobody is about to change that."""
+    if spot.has_writer(name):  # first: what is written between the two is seen by the content
+        raise Stale(WRITTEN)
+    if spot.content(name) != step.base:
+        raise Stale(CHANGED)
 
 
 def _undo(spot: Beside, step: Step) -> None:
@@ -220,8 +226,7 @@ def _take_away(spot: Beside, step: Step) -> None:
     made, mark = spot.look(spot.name), spot.look(spot.swap)
     if made and mark and made.st_mtime_ns == mark.st_mtime_ns:
         spot.rename(spot.name, spot.swap)
-    taken = spot.look(spot.swap)
-    if taken and taken.st_size and spot.content(spot.swap) != step.new:
+    if not spot.is_settled(spot.swap, step.new, _EMPTY):
         _put_back(spot)
 
 
@@ -236,7 +241,7 @@ def _exchange_back(spot: Beside, step: Step) -> None:
         return
     if not exchange(spot.dir_fd, spot.swap, spot.name):
         spot.rename(spot.swap, spot.name)
-    elif spot.content(spot.swap) != step.new:  # somebody wrote at that moment, and that stays
+    elif not spot.is_settled(spot.swap, step.new):  # as in _delete, and that stays
         exchange(spot.dir_fd, spot.swap, spot.name)
 
 
@@ -246,9 +251,8 @@ def _clear(spot: Beside, step: Step) -> None:
     spot.remove(spot.copy)
     left = spot.look(spot.swap)
     if left is not None:
-        is_regular = stat.S_ISREG(left.st_mode)
-        held_elsewhere = left.st_size == 0 or left.st_nlink > 1
-        if is_regular and (held_elsewhere or spot.content(spot.swap) in {step.base, step.new}):
+        held_elsewhere = stat.S_ISREG(left.st_mode) and left.st_nlink > 1
+        if held_elsewhere or spot.is_settled(spot.swap, step.base, step.new, _EMPTY):
             spot.remove(spot.swap)
         else:
             rename_to_free(spot.dir_fd, spot.swap, spot.kept)

@@ -181,12 +181,14 @@ def check_file_targets(statement: Statement) -> None:
     """See that nothing is lost when ``statement`` is ``localized``.
 
     Raises:
-        Malformed: a ``file://`` target has a fragment other than a file's one channel, ``body``, or escapes
-            that are no UTF-8.
+        Malformed: a ``file://`` target has a fragment other than a file's one channel, ``body``, names a version
+            that is not to be brought back, or has escapes that are no UTF-8.
     """
     for target in (statement.target, statement.body):
         if isinstance(target, UrlTarget) and target.scheme == FILE:
             _decoded(target.pathname)
+            if VERSION in target.params and not (isinstance(statement, Edit) and target is statement.target):
+                raise Malformed(f"a version of {clip(canonical(target))} can only be brought back, by an EDIT of it")
             if target.fragment and target.fragment != "body":
                 raise Malformed(f"{clip(canonical(target))} has one channel, body; it has no {quote(target.fragment)}")
 

@@ -62,5 +62,10 @@ def move(state: State, event: Event) -> Move:
     return found
 
 
-DEFAULT_OUTCOMES: Final = frozenset(move.outcome for move in TABLE["proposed"].values() if move.outcome is not None)
+WRITE_CONFLICT: Final = "write_conflict"
+"""The outcome where what was accepted is not what would be done by now."""
+
+DEFAULT_OUTCOMES: Final = frozenset(
+    {WRITE_CONFLICT, *(move.outcome for move in TABLE["proposed"].values() if move.outcome is not None)}
+)
 """What an outcome is where nobody has said more."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from plurnk.content import globs, lines
+from plurnk.errors import TooLarge
 from plurnk.language.ast import GlobMatcher, LineMarker, Matcher
 from plurnk.store import entries
 from plurnk.store.entries import Entry
@@ -14,6 +15,9 @@ from plurnk.store.query import Snapshot
 from plurnk.wire.results import OpResult
 
 T = TypeVar("T")
+
+NAMES_MAX_CHARS: int = 4096
+"""Of a glob, as of a path. A project has up to 200,000 names, and each costs what the glob is long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +39,14 @@ class Wanted:
 
 
 def wanted(scope: str, tags: Sequence[str] | None, body: Matcher | None) -> Wanted:
-    """Put together what the parts of a statement say."""
+    """Put together what the parts of a statement say.
+
+    Raises:
+        TooLarge: a glob over names.
+    """
     if isinstance(body, GlobMatcher):
+        if len(body.raw) > NAMES_MAX_CHARS:
+            raise TooLarge(f"a glob over names has at most {NAMES_MAX_CHARS} characters")
         return Wanted(scope, frozenset(tags or ()), body.raw, None)
     return Wanted(scope, frozenset(tags or ()), None, body)
 

@@ -240,7 +240,9 @@ def _own_files(settings: Settings) -> tuple[str, ...]:
     beside = (database.with_name(database.name + suffix) for suffix in ("-wal", "-shm", ".lock"))
     sessions_of_commands = settings.state_dir / "sessions"
     own = (database, *beside, settings.token_path, settings.url_path, sessions_of_commands)
-    named = (settings.socket_path, settings.tls_key, *settings.files)
+    # The configuration is one of them when it is not there yet, as it says whether there is a sandbox; so is what the
+    # kernel tells of the daemon: its environment has the keys.
+    named = (settings.socket_path, settings.tls_key, *settings.files, settings.own_file, Path("/proc"))
     return tuple(str(path.absolute()) for path in (*own, *named) if path is not None)
 
 

@@ -6,12 +6,16 @@ from typing import Any
 
 import apsw
 
+from plurnk.errors import Conflict
 from plurnk.language.targets import FILE
 from plurnk.rules.approvals import Approval, approves
 from plurnk.store.database import Tx
-from plurnk.store.query import query
+from plurnk.store.query import integer, query
 from plurnk.wire.answers import ApprovalView
 from plurnk.wire.notifications import LoopProposal
+
+MAX_OF_SESSION: int = 1000
+"""Every proposal is held against all of them, on the writer's thread: 1,000 take some 20 ms."""
 
 _COLUMNS = "id, op, scheme, path_glob, command_prefix, sandbox_profile, created_at"
 
@@ -21,6 +25,13 @@ def _view(row: tuple[Any, ...]) -> ApprovalView:
 
 
 def add(tx: Tx, session_id: int, approval: Approval) -> ApprovalView:
+    """Add one.
+
+    Raises:
+        Conflict: the session has MAX_OF_SESSION of them.
+    """
+    if integer(tx.db, "SELECT count(*) FROM approvals WHERE session_id = ?", (session_id,)) >= MAX_OF_SESSION:
+        raise Conflict(f"the session has {MAX_OF_SESSION} approvals, which is all it can have; remove one first")
     row = query(
         tx.db,
         "INSERT INTO approvals (session_id, op, scheme, path_glob, command_prefix, sandbox_profile, created_at)"

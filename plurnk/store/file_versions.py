@@ -55,8 +55,9 @@ def keep(tx: Tx, *, session_id: int, log_entry_id: int, project_root: str, befor
             (content.sha256, content.length_bytes, content.data),
         )
     tx.db.execute(
-        "INSERT INTO file_versions (session_id, log_entry_id, project_root, pathname, sha256, mode, after_sha256, at)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO file_versions"
+        " (session_id, log_entry_id, project_root, pathname, sha256, mode, after_sha256, kept_bytes, at)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
             session_id,
             log_entry_id,
@@ -65,6 +66,7 @@ def keep(tx: Tx, *, session_id: int, log_entry_id: int, project_root: str, befor
             None if content is None else content.sha256,
             before.mode,
             before.after_sha256,
+            0 if content is None else len(content.data),
             tx.now,
         ),
     )
@@ -77,14 +79,20 @@ def _forget_old(db: apsw.Connection, session_id: int, project_root: str, pathnam
         " AND pathname = ? ORDER BY id DESC LIMIT -1 OFFSET ?)",
         (session_id, project_root, pathname, KEPT_PER_FILE),
     )
-    # A running sum from the newest on. A content that several versions share counts each time, so it is never too much.
-    db.execute(
-        "DELETE FROM file_versions WHERE id IN ("
-        " SELECT id FROM (SELECT v.id, row_number() OVER newest AS place, sum(length(c.data)) OVER newest AS held_bytes"
-        "  FROM file_versions v LEFT JOIN file_contents c ON c.sha256 = v.sha256 WHERE v.session_id = ?"
-        "  WINDOW newest AS (ORDER BY v.id DESC)) WHERE held_bytes > ? AND place > 1)",
-        (session_id, KEPT_BYTES),
-    )
+    while _held_bytes(db, session_id) > KEPT_BYTES:
+        # One by one: each edit brings one, so there are seldom more to go.
+        db.execute(
+            "DELETE FROM file_versions WHERE session_id = ?1"
+            " AND id = (SELECT min(id) FROM file_versions WHERE session_id = ?1)"
+            " AND id < (SELECT max(id) FROM file_versions WHERE session_id = ?1)",
+            (session_id,),
+        )
+        if not db.changes():  # the newest alone is too much, and stays
+            return
+
+
+def _held_bytes(db: apsw.Connection, session_id: int) -> int:
+    return integer(db, "SELECT versions_bytes FROM sessions WHERE id = ?", (session_id,))
 
 
 def forget(tx: Tx, log_entry_id: int) -> None:
@@ -140,8 +148,3 @@ def content(db: apsw.Connection, session_id: int, project_root: str, pathname: s
         raise NotFound(f"{pathname} has no version {version}")
     data, mode = rows[0]
     return Kept(None if data is None else zlib.decompress(data), mode)
-
-
-def size_bytes(db: apsw.Connection) -> int:
-    """What all versions hold, compressed."""
-    return integer(db, "SELECT coalesce(sum(length(data)), 0) FROM file_contents")

@@ -15,6 +15,8 @@ Id: TypeAlias = Annotated[int, Meta(ge=1, le=2**63 - 1)]
 
 Offset: TypeAlias = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 Text: TypeAlias = Annotated[str, Meta(min_length=1)]
+ShortText: TypeAlias = Annotated[str, Meta(min_length=1, max_length=4096)]
+"""What is kept and read again and again: in every packet, with every proposal."""
 
 _LINES: Final = r"^-?\d{1,18}([-,]-?\d{1,18})?$"
 LineRange: TypeAlias = Annotated[str, Meta(pattern=_LINES, description="N or N-M, as in <L>")] | LineMarker
@@ -193,9 +195,9 @@ class LoopResolveParams(Params, frozen=True):
     log_entry_id: Id
     decision: Decision
     body: str | None = None
-    outcome: Text | None = None
+    outcome: ShortText | None = None
     grant: Grant | None = None
-    digest: Text | None = None
+    digest: ShortText | None = None
 
 
 SandboxProfile: TypeAlias = Literal["read-only", "workspace", "workspace-net", "off"]
@@ -208,9 +210,9 @@ class ApprovalAddParams(Params, frozen=True):
     """
 
     op: OpName
-    scheme: Text | None = None
-    path_glob: Text | None = None
-    command_prefix: Text | None = None
+    scheme: ShortText | None = None
+    path_glob: ShortText | None = None
+    command_prefix: ShortText | None = None
     sandbox_profile: SandboxProfile | None = None
 
 

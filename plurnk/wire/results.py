@@ -10,7 +10,8 @@ class OpResult(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, re
 
     ``startLine`` is the source's number of the content's first line; ``nextLine`` where to read on
     after a 206; ``results`` are FIND's addresses, one a line; ``entry`` is the address of what EXEC
-    started, ``subscriptionId`` its stream's, ``command`` what it runs if that is not what was proposed.
+    started, ``subscriptionId`` its stream's, ``command`` what it runs if that is not what was proposed;
+    ``outcome`` is that of its proposal, such as why a person rejected it: in the log the row has it.
     """
 
     status: int
@@ -28,3 +29,4 @@ class OpResult(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, re
     entry: str | None = None
     subscription_id: int | None = None
     command: str | None = None
+    outcome: str | None = None

@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Final, TypeVar
 
@@ -170,10 +170,8 @@ class _Worker:
             Request(task=task.with_contents([b""] * len(contents)), sizes=tuple(map(len, contents)))  # type: ignore[arg-type]  # every Task is one of those
         )
         await self._requests.send_all(len(request).to_bytes(LENGTH_BYTES, "big") + request)
-        for content in contents:
-            with memoryview(content) as view:
-                for start in range(0, len(view), PIECE_BYTES):
-                    await self._requests.send_all(view[start : start + PIECE_BYTES])
+        for piece in _pieces(contents):
+            await self._requests.send_all(piece)
 
     async def _receive(self) -> Done | Refused | Failed:
         data = bytearray()
@@ -211,6 +209,24 @@ class _Worker:
         self.kill()
         self.close_pipes()
         return await self._process.wait()
+
+
+def _pieces(contents: Sequence[bytes]) -> Iterator[bytes | memoryview]:
+    """``contents`` one after the other: short ones together, as each piece that is sent costs time, long ones cut."""
+    short: list[bytes] = []
+    size_bytes = 0
+    for content in contents:
+        if size_bytes + len(content) > PIECE_BYTES:
+            yield b"".join(short)
+            short, size_bytes = [], 0
+        if len(content) <= PIECE_BYTES:
+            short.append(content)
+            size_bytes += len(content)
+        else:
+            with memoryview(content) as view:
+                for start in range(0, len(view), PIECE_BYTES):
+                    yield view[start : start + PIECE_BYTES]
+    yield b"".join(short)
 
 
 async def _start() -> _Worker:

@@ -14,6 +14,7 @@ import trio
 from tests.support.commander import Commander, commander
 from tests.support.daemons import GONE, DaemonProcess, environment
 from tests.support.desk import until
+from tests.support.forked import Forks
 from tests.support.processes import with_marker
 
 ROUNDS = 8
@@ -49,27 +50,28 @@ async def test_no_child_outlives_the_daemon_and_no_announced_byte_is_lost(tmp_pa
     environ = environment(tmp_path, PLURNK_RESUME="0")
     session_id: int | None = None
     (tmp_path / "project").mkdir()
-    for _ in range(ROUNDS):
-        marker = f"marker-{uuid4().hex}"
-        with DaemonProcess(environ) as daemon:
-            target, promised = "", 0
-            try:
-                async with commander(daemon.url, tmp_path / "project", session_id=session_id) as client:
-                    session_id = client.session_id
+    with Forks() as forks:
+        for _ in range(ROUNDS):
+            marker = f"marker-{uuid4().hex}"
+            with DaemonProcess(environ, forks=forks) as daemon:
+                target, promised = "", 0
+                try:
+                    async with commander(daemon.url, tmp_path / "project", session_id=session_id) as client:
+                        session_id = client.session_id
+                        with trio.fail_after(30):
+                            target = (await client.exec(HOSTILE.format(marker=marker)))["entry"]
+                            promised = await announced(client, target, 1 + rng.randrange(200_000))
+                        assert len(with_marker(marker)) >= 4
+                        daemon.kill()
+                except* GONE:
+                    pass  # the daemon went away under its clients, as it should
+            with trio.fail_after(GONE_WITHIN_S):
+                await until(partial(nobody_has, marker))
+            with DaemonProcess(environ, forks=forks) as daemon:
+                async with commander(daemon.url, None, session_id=session_id) as client:
                     with trio.fail_after(30):
-                        target = (await client.exec(HOSTILE.format(marker=marker)))["entry"]
-                        promised = await announced(client, target, 1 + rng.randrange(200_000))
-                    assert len(with_marker(marker)) >= 4
-                    daemon.kill()
-            except* GONE:
-                pass  # the daemon went away under its clients, as it should
-        with trio.fail_after(GONE_WITHIN_S):
-            await until(partial(nobody_has, marker))
-        with DaemonProcess(environ) as daemon:
-            async with commander(daemon.url, None, session_id=session_id) as client:
-                with trio.fail_after(30):
-                    concluded = await client.concluded(target)
-                    await check(client, target, promised, concluded)
+                        concluded = await client.concluded(target)
+                        await check(client, target, promised, concluded)
 
 
 async def check(client: Commander, target: str, promised: int, concluded: dict[str, Any]) -> None:

@@ -10,6 +10,7 @@ import pytest
 import trio
 
 from tests.support.daemons import GONE, DaemonProcess, PlainClient, environment, plain_client
+from tests.support.forked import Forks
 
 ROUNDS = 50
 
@@ -36,40 +37,43 @@ async def test_killed_fifty_times_at_random_the_daemon_forgets_nothing_that_it_a
     announced_rows: dict[int, dict[str, Any]] = {}
     announced_events: dict[int, str] = {}
     session_id: int | None = None
-    for number in range(ROUNDS + 1):
-        with DaemonProcess(environ) as daemon, trio.fail_after(30):
-            async with plain_client(daemon.url) as client:
-                if session_id is None:
-                    session_id = (await client.call("session.create", name="victim"))["id"]
-                else:
-                    attached = await client.call("session.attach", id=session_id, since=0)
-                    rows = await _all_rows(client)
-                    assert announced_rows == {i: rows.get(i) for i in announced_rows}
-                    assert attached["lastEventId"] >= max(announced_events)
-                    while len(client.durable()) < max(announced_events):
-                        await client.receive()
-                    replayed = client.durable()
-                    assert [seq for seq, _ in replayed] == list(range(1, len(replayed) + 1))
-                    assert announced_events == {seq: kind for seq, kind in replayed if seq in announced_events}
-                if number == ROUNDS:
-                    await _all_ended(client)
-                    break
-                loop = await client.call("loop.run", prompt=f"round {number}", flags={"noProposals": True}, wait=False)
-                patience = chance.randrange(1, 14)
-                for _ in range(patience):
-                    heard = await client.receive()
-                    if heard.get("method") == "loop/terminated" and heard["params"]["loopId"] == loop["loopId"]:
+    with Forks() as forks:
+        for number in range(ROUNDS + 1):
+            with DaemonProcess(environ, forks=forks) as daemon, trio.fail_after(30):
+                async with plain_client(daemon.url) as client:
+                    if session_id is None:
+                        session_id = (await client.call("session.create", name="victim"))["id"]
+                    else:
+                        attached = await client.call("session.attach", id=session_id, since=0)
+                        rows = await _all_rows(client)
+                        assert announced_rows == {i: rows.get(i) for i in announced_rows}
+                        assert attached["lastEventId"] >= max(announced_events)
+                        while len(client.durable()) < max(announced_events):
+                            await client.receive()
+                        replayed = client.durable()
+                        assert [seq for seq, _ in replayed] == list(range(1, len(replayed) + 1))
+                        assert announced_events == {seq: kind for seq, kind in replayed if seq in announced_events}
+                    if number == ROUNDS:
+                        await _all_ended(client)
                         break
-                # Somewhere between two events, not always right after one.
-                await trio.sleep(chance.random() * 0.004)
-                daemon.kill()
-                with pytest.raises(GONE):
-                    await client.hear_until("nothing of that name")
-                for message in client.heard:
-                    if "eventId" in message["params"]:
-                        announced_events[message["params"]["eventId"]] = message["method"]
-                    if message["method"] == "log/entry":
-                        announced_rows[message["params"]["entry"]["id"]] = message["params"]["entry"]
+                    loop = await client.call(
+                        "loop.run", prompt=f"round {number}", flags={"noProposals": True}, wait=False
+                    )
+                    patience = chance.randrange(1, 14)
+                    for _ in range(patience):
+                        heard = await client.receive()
+                        if heard.get("method") == "loop/terminated" and heard["params"]["loopId"] == loop["loopId"]:
+                            break
+                    # Somewhere between two events, not always right after one.
+                    await trio.sleep(chance.random() * 0.004)
+                    daemon.kill()
+                    with pytest.raises(GONE):
+                        await client.hear_until("nothing of that name")
+                    for message in client.heard:
+                        if "eventId" in message["params"]:
+                            announced_events[message["params"]["eventId"]] = message["method"]
+                        if message["method"] == "log/entry":
+                            announced_rows[message["params"]["entry"]["id"]] = message["params"]["entry"]
     assert len(announced_rows) > ROUNDS
 
 

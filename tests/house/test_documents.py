@@ -7,7 +7,11 @@ import re
 
 from plurnk import config
 from plurnk.cli.arguments import COMMANDS
+from plurnk.rules import proposals
+from plurnk.rules.proposals import Event
 from tests.support import source
+
+_OWN_STATUS = {Event.APPLIED: "the operation's", Event.REFUSED: "the refusal's"}
 
 
 def _text(name: str) -> str:
@@ -40,6 +44,15 @@ def test_a_variable_is_read_or_said_to_have_no_effect() -> None:
     in_the_environment = {"PLURNK_MODEL"}
     unread = {name for name, field in config.FIELDS.items() if field not in read} - in_the_environment
     assert unread == config.WITHOUT_EFFECT
+
+
+def test_the_drawing_of_a_proposals_life_is_the_table() -> None:
+    drawn = [line for line in _text("docs/architecture.md").splitlines() if line.startswith("| proposed |")]
+    assert drawn == [
+        f"| {state} | {event.value} | {move.state} | {move.status or _OWN_STATUS[event]} | {move.outcome or '–'} |"
+        for state, moves in proposals.TABLE.items()
+        for event, move in moves.items()
+    ]
 
 
 def test_every_link_leads_somewhere() -> None:

@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -19,6 +19,7 @@ from trio_websocket import ConnectionClosed, WebSocketConnection, wrap_client_st
 
 from plurnk.config import Settings, load_settings
 from plurnk.server.daemon import run
+from tests.support.forked import Forks
 
 
 def environment(home: Path, **more: str) -> dict[str, str]:
@@ -54,17 +55,21 @@ async def running(settings: Settings) -> AsyncIterator[str]:
             hurry.set()
 
 
-class DaemonProcess:
-    """``plurnk serve`` in a process of its own; killed, if need be, when the block is left."""
+def _spawned(program: Sequence[str], environ: Mapping[str, str]) -> subprocess.Popen[str]:
+    pipe = subprocess.PIPE
+    return subprocess.Popen([sys.executable, "-m", *program], env=dict(environ), stdout=pipe, stderr=pipe, text=True)
 
-    def __init__(self, environ: Mapping[str, str]) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "plurnk", "serve"],
-            env=dict(environ),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+
+class DaemonProcess:
+    """``plurnk serve``, or such a module, in a process of its own; killed, if need be, when the block is left.
+
+    ``forks``: who starts it, where many are started.
+    """
+
+    def __init__(
+        self, environ: Mapping[str, str], program: Sequence[str] = ("plurnk", "serve"), *, forks: Forks | None = None
+    ) -> None:
+        self._process = forks.start(program, environ) if forks else _spawned(program, environ)
         assert self._process.stdout is not None
         self.url = self._process.stdout.readline().strip()
         assert self.url.startswith("ws://"), self.stop()
@@ -78,10 +83,16 @@ class DaemonProcess:
         self._process.send_signal(signal.SIGKILL)
         self._process.communicate()
 
+    def see_killed(self) -> None:
+        """Wait for its end, and see that it was a kill: by us, or by itself."""
+        self._process.communicate(timeout=20)
+        assert self._process.returncode == -signal.SIGKILL
+
     def stop(self) -> tuple[int, str]:
         """SIGTERM; its exit code and what it said on stderr."""
         self._process.terminate()
         _out, err = self._process.communicate(timeout=20)
+        assert self._process.returncode is not None
         return self._process.returncode, err
 
     def __enter__(self) -> Self:
@@ -90,8 +101,7 @@ class DaemonProcess:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._process.poll() is None:
-            self.kill()
+        self.kill()  # for one that is gone, nothing but its pipes are closed
 
 
 class Refusal(Exception):
@@ -142,6 +152,17 @@ class PlainClient:
             if message.get("method") == method:
                 params: dict[str, Any] = message["params"]
                 return params
+
+    async def told(self, method: str, **having: Any) -> dict[str, Any]:
+        """The params of the first notification of ``method`` that has these params, if need be of one yet to come."""
+        place = 0
+        while True:
+            for message in self.heard[place:]:
+                if message["method"] == method and having.items() <= message["params"].items():
+                    params: dict[str, Any] = message["params"]
+                    return params
+            place = len(self.heard)
+            await self.receive()
 
     def durable(self) -> list[tuple[int, str]]:
         """What was heard that has an eventId: the id and the method, in order."""

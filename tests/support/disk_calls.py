@@ -20,7 +20,7 @@ _CALLS: Final = (
 
 
 @contextmanager
-def _in_place_of(module: ModuleType, name: str, call: Callable[..., Any]) -> Iterator[None]:
+def in_place_of(module: ModuleType | type, name: str, call: Callable[..., Any]) -> Iterator[None]:
     """As unittest.mock has it, which takes a program that forks a thousand times too long to import."""
     real = getattr(module, name)
     setattr(module, name, call)
@@ -43,9 +43,9 @@ def only(way: str) -> Iterator[None]:
     """As if the disk could do no more than ``way`` says."""
     with ExitStack() as stack:
         if way != "whole":
-            stack.enter_context(_in_place_of(renames, "renameat2", _cannot))
+            stack.enter_context(in_place_of(renames, "renameat2", _cannot))
         if way == "no links either":
-            stack.enter_context(_in_place_of(os, "link", _no_links))
+            stack.enter_context(in_place_of(os, "link", _no_links))
         yield
 
 
@@ -65,8 +65,8 @@ class Moments:
     def watched(self) -> Iterator[None]:
         with ExitStack() as stack:
             for name in _CALLS:
-                stack.enter_context(_in_place_of(os, name, self._wrapped(getattr(os, name), name)))
-            stack.enter_context(_in_place_of(renames, "renameat2", self._wrapped(renames.renameat2, "renameat2")))
+                stack.enter_context(in_place_of(os, name, self._wrapped(getattr(os, name), name)))
+            stack.enter_context(in_place_of(renames, "renameat2", self._wrapped(renames.renameat2, "renameat2")))
             yield
 
     def _wrapped(self, call: Callable[..., Any], name: str) -> Callable[..., Any]:

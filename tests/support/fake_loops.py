@@ -27,6 +27,7 @@ class LoopDaemon(FakeDaemon):
     def __init__(self, script: Callable[[LoopDaemon], None]) -> None:
         super().__init__()
         self.script = script
+        self.project_root: str | None = None
         self.handlers |= {
             "session.list": lambda _peer, _params: {"sessions": [self.session]},
             "session.runs": lambda _peer, _params: {"runs": []},
@@ -42,7 +43,7 @@ class LoopDaemon(FakeDaemon):
         return {
             "id": 1,
             "name": "older",
-            "project_root": None,
+            "project_root": self.project_root,
             "persona": None,
             "created_at": "2026-01-01T00:00:00Z",
             "cost_pico": 0,

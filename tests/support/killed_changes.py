@@ -83,8 +83,13 @@ class Accept:
         self._fresh()
         return _forked(self._accept, happen)
 
-    def next_start(self, happen: Happen = lambda _: None) -> bool:
-        return _forked(self._settle, happen)
+    def next_start(self, happen: Happen | None = None) -> bool:
+        """Whether it came to its end, as it does where nothing happens: that needs no process of its own."""
+        if happen is not None:
+            return _forked(self._settle, happen)
+        with Moments(lambda _moment: None).watched():
+            self._settle()
+        return True
 
 
 def _forked(run: Callable[[], None], happen: Happen) -> bool:

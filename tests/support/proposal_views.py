@@ -36,6 +36,13 @@ def of_file(
     return view(op, unified(old, new, path, max_lines=None), default | attrs)
 
 
+def of_note(op: OpName) -> ProposalView:
+    """A note that goes to a new file."""
+    attrs = {"path": "a.md", "op": "create", "base": None, "patched": "a\n", "patchedSha256": None, "created": True}
+    body = unified(None, "a\n", "a.md", max_lines=None)
+    return view(op, body, attrs, target=ProposalTarget(scheme="known", pathname="a"))
+
+
 def of_command(
     command: str = "make all", runtime: str = "sh", profile: str = "workspace", **fields: Any
 ) -> ProposalView:

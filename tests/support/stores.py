@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import apsw
 
 from plurnk import resources
 from plurnk.store import loops, sessions, turns
@@ -12,15 +16,34 @@ from plurnk.store.clock import utc_now
 from plurnk.store.database import Announcement, Store, Tx, open_store
 from plurnk.store.log import TurnRef
 from plurnk.store.loops import Defaults, Submission
+from plurnk.store.migrate import migrate
 from plurnk.store.sessions import Run, Session
 
 DEFAULTS = Defaults(flags="{}", max_turns=10)
+
+
+@cache
+def _new_database() -> bytes:
+    """What the migrations make of nothing: the same for every test, so they are run once."""
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "new.db"
+        with closing(apsw.Connection(str(path))) as db:
+            db.pragma("journal_mode", "wal")
+            migrate(db, resources.migrations(), now=utc_now())
+        return path.read_bytes()
+
+
+def _see_there(path: Path) -> None:
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(_new_database())
 
 
 @asynccontextmanager
 async def opened(
     path: Path, announce: Callable[[Sequence[Announcement]], None] = lambda _announced: None
 ) -> AsyncIterator[Store]:
+    _see_there(path)
     async with open_store(path, resources.migrations(), clock=utc_now, announce=announce) as store:
         yield store
 

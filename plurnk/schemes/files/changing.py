@@ -16,7 +16,7 @@ from plurnk.plugins.api import Call, OpResult, Proposal, Tx, Unit
 from plurnk.schemes.disk import Change
 from plurnk.schemes.files import registered
 from plurnk.schemes.files.project import FILE_MAX_BYTES, Project, content_of, path_of, project_of, real_path, type_of
-from plurnk.schemes.files.proposing import Intent, proposal
+from plurnk.schemes.files.proposing import Intent, Record, proposal
 from plurnk.store import entries, file_versions
 
 GONE, CANCEL = 410, 499
@@ -64,24 +64,23 @@ async def _written(call: Call, planned: _Planned, tags: Sequence[str]) -> Unit |
     if change.base == change.new:
         return partial(registered_as, status=304)
 
-    def record(tx: Tx, made: Change) -> OpResult:
+    def prepare(made: Change) -> Record:
         if made.base is None:
             # Whoever wrote it knows what is in it, unless somebody else has changed it.
-            return registered_as(tx, 201, _diff(made, path) if made.new != change.new else None)
-        return registered_as(tx, 304 if made.new == made.base else 200, _diff(made, path))
+            diff = _diff(made, path) if made.new != change.new else None
+            return partial(registered_as, status=201, diff=diff)
+        return partial(registered_as, status=304 if made.new == made.base else 200, diff=_diff(made, path))
 
     intent = Intent(
         kind="create" if change.base is None else "edit",
         change=change,
-        mimetype=planned.mimetype,
         may_be_edited=planned.may_be_edited,
     )
-    return await proposal(call, intent, record)
+    return await proposal(call, intent, prepare)
 
 
 def _diff(made: Change, path: str) -> str | None:
-    old, new = (data.decode("utf-8", "replace") for data in (made.base or b"", made.new or b""))
-    return diffs.unified(old, new, path) or None
+    return diffs.readable(made.base or b"", made.new or b"", path) or None
 
 
 def _edited(path: str, body: bytes, marker: LineMarker | None, root: Root) -> _Planned:
@@ -163,9 +162,9 @@ async def send(call: Call) -> Unit | Proposal | OpResult:
 
 
 async def _deleted(call: Call, path: str, change: Change) -> Proposal:
-    def record(tx: Tx, _made: Change) -> OpResult:
+    def record(tx: Tx) -> OpResult:
         registered.forget(tx, call.turn.session_id, path)
         return OpResult(status=200)
 
-    intent = Intent(kind="delete", change=change, mimetype=type_of(path, change.base or b""))
-    return await proposal(call, intent, record)
+    intent = Intent(kind="delete", change=change)
+    return await proposal(call, intent, lambda _made: record)

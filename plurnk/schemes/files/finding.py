@@ -10,18 +10,19 @@ from functools import partial
 import msgspec
 import trio
 
-from plurnk.content import globs
+from plurnk.content import globs, mimetypes
 from plurnk.content.matching.subject import Subject, applies
 from plurnk.errors import PlurnkError
 from plurnk.files.beneath import Root
-from plurnk.files.reading import look
+from plurnk.files.reading import look, open_source
 from plurnk.files.walking import walk
 from plurnk.language.ast import Find, Matcher
 from plurnk.plugins.api import Call, OpResult
-from plurnk.schemes import reading, selection
+from plurnk.schemes import selection
 from plurnk.schemes.files import registered
-from plurnk.schemes.files.project import Project, path_of, project_of, source_of
+from plurnk.schemes.files.project import Project, path_of, project_of, type_of
 from plurnk.schemes.matching import batch, having_loaded, match_limit
+from plurnk.schemes.reading import SNIFF_BYTES
 from plurnk.schemes.selection import Wanted
 
 MATCH_MAX_BYTES: int = 10 * 1024 * 1024
@@ -113,17 +114,24 @@ def _subjects(paths: Sequence[str], matcher: Matcher, root: Root) -> tuple[list[
 
 def _subject(root: Root, matcher: Matcher, passed_over: Counter[str], path: str) -> Subject | None:
     """What ``matcher`` is to look into; None, and counted, when it is passed over."""
+    by_name = mimetypes.mimetype_of(path, "")
+    if by_name and not applies(matcher, by_name):
+        return None
     try:
-        with source_of(root, path) as source:
-            if not applies(matcher, source.mimetype):
-                return None
-            if not reading.is_text(source):
-                passed_over["binary"] += 1
-                return None
-            if source.size_bytes > MATCH_MAX_BYTES:
-                passed_over["over 10 MiB"] += 1
-                return None
-            return Subject(data=source.read(), mimetype=source.mimetype)
+        with open_source(root, path, mimetypes.PLAIN) as source:
+            is_too_long = source.size_bytes > MATCH_MAX_BYTES
+            data = source.read(SNIFF_BYTES if is_too_long else None)
+        mimetype = type_of(path, data)
+        if not applies(matcher, mimetype):
+            return None
+        is_whole = not is_too_long and len(data) <= SNIFF_BYTES
+        if not mimetypes.is_text(mimetype, data[:SNIFF_BYTES], complete=is_whole):
+            passed_over["binary"] += 1
+            return None
+        if is_too_long:
+            passed_over["over 10 MiB"] += 1
+            return None
+        return Subject(data=data, mimetype=mimetype)
     except PlurnkError as error:
         if error.status != 404:  # gone since it was listed
             passed_over["that cannot be read"] += 1

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -99,23 +98,9 @@ def real_path(root: Root, path: str) -> str:
             raise
         if _is_file(root, above):
             raise Conflict(f"{above} is a file, so there is nothing in it") from None
-        return f"{real_path(root, above)}/{name}"
-
-
-def real_path_of_read(root: Root, path: str) -> str:
-    """Where what is read at ``path`` is: links resolved. As it is spelled, if nothing is there.
-
-    Raises:
-        Denied, Malformed: as ``Root.open``.
-    """
-    try:
-        fd = root.open(path, os.O_PATH)
-    except NotFound:
-        return path
-    try:
-        return root.locate(os.readlink(f"/proc/self/fd/{fd}"))  # noqa: PTH115 – the text: it may be gone by now
-    finally:
-        os.close(fd)
+        real = f"{real_path(root, above)}/{name}"
+        root.check_missing(real)
+        return real
 
 
 def _is_file(root: Root, path: str) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
@@ -16,15 +17,19 @@ from plurnk.files.reading import can_be_written
 from plurnk.files.writing import sha256
 from plurnk.plugins.api import Accepted, Call, OpResult, Proposal, Tx
 from plurnk.schemes.disk import Change, carry_out
-from plurnk.schemes.files.project import FILE_MAX_BYTES
+from plurnk.schemes.files.project import FILE_MAX_BYTES, type_of
 
 BODY_MAX_CHARS: int = 1024 * 1024
 """A longer diff is nothing that anybody could judge, nor would every client take it."""
 
 PATCHED_MAX_BYTES: int = 256 * 1024
 
-Record: TypeAlias = Callable[[Tx, Change], OpResult]
-"""Writes what the store has to know, in the transaction of the operation's row. The change is as it was made."""
+Record: TypeAlias = Callable[[Tx], OpResult]
+"""Writes what the store has to know, in the transaction of the operation's row."""
+
+Prepare: TypeAlias = Callable[[Change], Record]
+"""What is to be recorded of the change as it is made. Called on a thread: to compare long texts takes its time, in
+which nobody else's transaction should have to wait."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +42,6 @@ class Intent:
 
     kind: Kind
     change: Change
-    mimetype: str
     source: str | None = None
     source_base: bytes | None = None
     left: Change | None = None
@@ -45,7 +49,7 @@ class Intent:
     may_be_edited: bool = False
 
 
-async def proposal(call: Call, intent: Intent, record: Record) -> Proposal:
+async def proposal(call: Call, intent: Intent, prepare: Prepare) -> Proposal:
     """Show what is intended; when that is accepted, do it.
 
     Raises:
@@ -54,11 +58,10 @@ async def proposal(call: Call, intent: Intent, record: Record) -> Proposal:
     body, attrs = await trio.to_thread.run_sync(_shown, intent, abandon_on_cancel=True)
 
     async def apply(accepted: Accepted) -> None:
-        change = intent.change
-        if accepted.body != body:
-            change = await trio.to_thread.run_sync(_as_accepted, intent, accepted.body, abandon_on_cancel=True)
+        other = None if accepted.body == body else accepted.body
+        change, record = await trio.to_thread.run_sync(_accepted, intent, prepare, other, abandon_on_cancel=True)
         changes = [change] if intent.left is None else [change, intent.left]
-        await carry_out(call, accepted, changes, lambda tx: record(tx, change))
+        await carry_out(call, accepted, changes, record)
 
     async def check(other: str) -> None:
         if other != body:
@@ -74,13 +77,13 @@ def _shown(intent: Intent) -> tuple[str, dict[str, Any]]:
         raise Malformed(
             "a path that is written has no control characters: what is shown could look like something else"
         )
-    body = _diff(change, intent)
+    body = _diff(change, intent.kind, intent.source)
     if intent.left is not None and intent.left.new is not None:
-        body += file_diff(intent.left.path, intent.left.base, intent.left.new, kind="edit")
+        body += _diff(intent.left, "edit")
     if len(body) > BODY_MAX_CHARS:
         if change.new is not None:
             raise TooLarge("the change is too large to be shown")
-        body = f"diff --git a/{change.path} b/{change.path}\nBinary files a/{change.path} and /dev/null differ\n"
+        body = _gone(change.path)
     new = change.new
     text = None if new is None or len(new) > PATCHED_MAX_BYTES else _text(new)
     attrs = {
@@ -98,17 +101,31 @@ def _shown(intent: Intent) -> tuple[str, dict[str, Any]]:
     return body, {name: value for name, value in attrs.items() if value is not None or name not in optional}
 
 
-def _diff(change: Change, intent: Intent) -> str:
-    old, new = change.base, change.new
-    if intent.kind == "edit" and mimetypes.is_text(intent.mimetype, old or b"") and _is_foreign(old, new):
+def _gone(path: str) -> str:
+    return f"diff --git a/{path} b/{path}\nBinary files a/{path} and /dev/null differ\n"
+
+
+def _diff(change: Change, kind: Kind, source: str | None = None) -> str:
+    old, new = change.base or b"", change.new or b""
+    if change.new is None and len(old) > 4 * BODY_MAX_CHARS:
+        return _gone(change.path)  # a character has four bytes at most: its lines would not fit
+    if kind == "edit" and mimetypes.is_text(type_of(change.path, old), old) and _is_foreign(old, new):
         # What is shown of a text that is not UTF-8 can be read, though it would not apply.
-        was, will_be = ((data or b"").decode("utf-8", "replace") for data in (old, new))
-        return diffs.unified(was, will_be, change.path, max_lines=None)
-    return file_diff(change.path, old, new, kind=intent.kind, source=intent.source)
+        return diffs.readable(old, new, change.path, max_lines=None)
+    if kind == "create" and change.base is None and b"\0" in new:
+        # Who writes a text and one NUL must not have it shown as nothing but "binary".
+        with suppress(UnicodeDecodeError):
+            return diffs.unified(None, new.decode(), change.path, max_lines=None)
+    return file_diff(change.path, change.base, change.new, kind=kind, source=source)
 
 
-def _is_foreign(old: bytes | None, new: bytes | None) -> bool:
-    return _text(old or b"") is None or _text(new or b"") is None
+def _is_foreign(old: bytes, new: bytes) -> bool:
+    return _text(old) is None or _text(new) is None
+
+
+def _accepted(intent: Intent, prepare: Prepare, other: str | None) -> tuple[Change, Record]:
+    change = intent.change if other is None else _as_accepted(intent, other)
+    return change, prepare(change)
 
 
 def _as_accepted(intent: Intent, body: str) -> Change:

@@ -172,7 +172,7 @@ async def delete(client: Client, asked: params.SessionIdParams) -> answers.Sessi
         await engine.cancel_runs(run_ids, "its session is deleted")
     else:
         raise Conflict("what its clients begin cannot be ended as fast as they begin it")
-    engine.proposals.abandon(run_ids)  # those made since then have no row any more
+    await engine.proposals.abandon(run_ids)  # those made since then have no row any more
     await client.state.commands.forget(asked.id)
     return answers.SessionDeleteResult(id=asked.id, deleted=True)
 

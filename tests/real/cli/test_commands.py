@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,16 @@ from tests.support.home import END_S, Home, opened_home
 from tests.support.terminals import at_a_terminal
 
 needs_bubblewrap = pytest.mark.skipif(shutil.which("bwrap") is None, reason="needs: bubblewrap")
+
+
+SOON_GIVEN_UP = """\
+import sys
+from plurnk.cli.app import main
+from plurnk.client import client
+client.RECONNECT_FOR_S = 0.5
+sys.exit(main())
+"""
+"""The command, but a daemon that is gone is not waited for as long as one takes to come again."""
 
 
 @pytest.fixture
@@ -75,7 +86,8 @@ def test_what_is_written_comes_as_it_is_written_and_ctrl_c_ends_it(home: Home) -
 @needs_bubblewrap
 def test_when_the_daemon_is_killed_who_follows_a_command_is_told_in_a_sentence(home: Home) -> None:
     """Its output, its errors and what is told of it break off at once, each in a task of its own."""
-    command = home.command("op", "--yolo", "<<EXEC:while :; do echo x; echo y >&2; sleep 0.02; done:EXEC")
+    statement = "<<EXEC:while :; do echo x; echo y >&2; sleep 0.02; done:EXEC"
+    command = [sys.executable, "-c", SOON_GIVEN_UP, "op", "--yolo", statement]
     with subprocess.Popen(command, env=home.env, cwd=home.work, stdout=-1, stderr=-1, text=True) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "x\n"

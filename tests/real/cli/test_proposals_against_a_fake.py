@@ -234,6 +234,12 @@ async def test_a_question_that_is_answered_elsewhere_is_taken_back(tmp_path: Pat
         daemon.ends(200)
         assert (await terminal.end())[0] == 0
     assert daemon.decisions == []
+    asked, _, after = terminal.text.partition(QUESTION)
+    assert "499" not in asked
+    assert [line for line in after.replace("\r", "\n").split("\n") if line and " s · " not in line][:2] == [
+        "it is decided",
+        "■ 1/2/3 EXEC 499: make (it was rejected)",
+    ]
 
 
 async def test_ctrl_c_at_the_question_cancels_the_loop(tmp_path: Path) -> None:

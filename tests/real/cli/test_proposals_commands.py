@@ -6,7 +6,7 @@ import itertools
 import json
 import shutil
 import subprocess
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -140,7 +140,10 @@ async def test_a_body_of_ones_own_and_the_network(tmp_path: Path) -> None:
         assert [one["grant"] for one in asked] == [None, {"network": True, "writable": []}]
         missing = await plurnk(home, "accept", "7", "--body", "nothing")
         assert missing.returncode == 1
-        assert missing.stderr.startswith("plurnk: nothing cannot be read: ")
+        assert missing.stderr == "plurnk: nothing cannot be read: No such file or directory\n"
+        (home.work / "body").write_bytes(b"caf\xe9")
+        foreign = await plurnk(home, "accept", "7", "--body", "body")
+        assert (foreign.returncode, foreign.stderr) == (1, "plurnk: body is no text in UTF-8, beginning with byte 3\n")
         assert len(daemon.asked("loop.resolve")) == 2
 
 
@@ -173,6 +176,9 @@ async def test_rejected_with_a_reason(tmp_path: Path) -> None:
         asked = daemon.asked("loop.resolve")
         assert [one["decision"] for one in asked] == ["reject", "reject"]
         assert [one["outcome"] for one in asked] == ["rejected: use the helper", None]
+        daemon.resolved = {"status": 503, "error": "the daemon is stopping; it stays open"}
+        stays = await plurnk(home, "reject", "7")
+        assert (stays.returncode, stays.stderr) == (1, "plurnk: 503 the daemon is stopping; it stays open\n")
         daemon.resolved = {"status": 409, "error": "somebody was first: resolved"}
         late = await plurnk(home, "reject", "7")
         assert (late.returncode, late.stderr) == (1, "plurnk: 409 somebody was first: resolved\n")
@@ -217,22 +223,45 @@ VERSIONS: list[Json] = [
 ]
 
 
+def history_of(path: str) -> Callable[[Peer, Json], Json]:
+    return lambda _peer, params: {
+        "target": params["target"],
+        "versions": VERSIONS if params["target"] == path else [],
+    }
+
+
 async def test_what_a_file_held_is_listed(tmp_path: Path) -> None:
     async with waiting(tmp_path) as (home, daemon):
-        daemon.handlers["file.history"] = lambda _peer, params: {
-            "target": params["target"],
-            "versions": VERSIONS if params["target"] == "a.py" else [],
-        }
+        daemon.project_root = str(home.folder)
+        daemon.handlers["file.history"] = history_of("work/a.py")
         done = await plurnk(home, "history", "a.py")
         assert done.stdout.splitlines()[1:] == [
-            "      4  T2            12  abababababab",
-            "      2  T1             –  not there",
+            "      4  older    T2            12  abababababab",
+            "      2  older    T1             –  not there",
         ]
-        raw = await plurnk(home, "history", "a.py", "--json")
-        assert [json.loads(line)["version"] for line in raw.stdout.splitlines()] == [4, 2]
+        raw = [json.loads(line) for line in (await plurnk(home, "history", "a.py", "--json")).stdout.splitlines()]
+        assert [(one["session"], one["version"]) for one in raw] == [("older", 4), ("older", 2)]
         none = await plurnk(home, "history", "b.py", "--session", "older")
         assert (none.returncode, none.stdout) == (0, "")
-        assert none.stderr == "nothing was written to b.py in session session-1\n"
+        assert none.stderr == "nothing that was accepted in session older has written to b.py\n"
+        assert (await plurnk(home, "history", "b.py")).stderr == "nothing that was accepted has written to b.py\n"
+        gone = await plurnk(home, "restore", "a.py", "3")
+        assert (gone.returncode, gone.stdout) == (1, "")
+        assert gone.stderr == "plurnk: there is no version 3 of a.py; plurnk history lists those that are kept\n"
+
+
+@pytest.mark.parametrize("command", [("history",), ("restore", "--yolo")])
+async def test_a_file_of_another_project_is_never_meant(tmp_path: Path, command: tuple[str, ...]) -> None:
+    number = ["4"] if "restore" in command else []
+    async with waiting(tmp_path) as (home, daemon):
+        daemon.project_root = str(home.folder / "other")
+        daemon.handlers["file.history"] = history_of("a.py")
+        done = await plurnk(home, *command, "a.py", *number)
+        assert (done.returncode, done.stdout) == (1, "")
+        assert done.stderr == "plurnk: no session has a project with a.py in it\n"
+        assert daemon.asked("file.history") == []
+        unknown = await plurnk(home, *command, "a.py", *number, "--session", "no")
+        assert (unknown.returncode, unknown.stderr) == (1, "plurnk: there is no session 'no'\n")
 
 
 async def test_going_back_is_asked_about_as_any_change_is(tmp_path: Path) -> None:
@@ -252,18 +281,20 @@ async def test_going_back_is_asked_about_as_any_change_is(tmp_path: Path) -> Non
             return {"status": 200, "logEntryId": params["logEntryId"]}
 
         daemon.handlers |= {
+            "file.history": history_of("src/app.py"),
             "file.restore": restore,
             "loop.resolve": resolve,
             "op.parse": lambda _peer, _params: {"errors": [], "turnId": 2, "loopId": 5, "results": []},
         }
-        async with at_a_terminal(home, "restore", "src/app.py", "4") as terminal:
+        by_its_name = ("--session", "older")  # of a session without a project, for the fake daemon cares for no root
+        async with at_a_terminal(home, "restore", "src/app.py", "4", *by_its_name) as terminal:
             await terminal.see("\n-line 5\n+line five\n")
             await terminal.see("Accept? ")
             await terminal.type("y")
             assert await terminal.end() == (0, "200 src/app.py\n")
         assert daemon.asked("file.restore") == [{"target": "src/app.py", "version": 4}]
-        assert (await plurnk(home, "restore", "--yolo", "src/app.py", "4")).returncode == 0
-        nobody = await plurnk(home, "restore", "src/app.py", "4")
+        assert (await plurnk(home, "restore", "--yolo", "src/app.py", "4", *by_its_name)).returncode == 0
+        nobody = await plurnk(home, "restore", "src/app.py", "4", *by_its_name)
         assert nobody.returncode == 1
         assert nobody.stderr.splitlines() == [
             "! rejected, as nobody can be asked: EDIT src/app.py (+2 -1 lines)",
@@ -310,7 +341,8 @@ async def test_a_real_command_is_rejected_from_another_terminal(home: Home) -> N
         [waiting] = await trio.to_thread.run_sync(proposals_of, home)
         rejected = await plurnk(home, "reject", str(waiting["logEntryId"]), "not", "here")
         assert (rejected.returncode, rejected.stdout) == (0, "rejected: touch here\n"), rejected.stderr
-        assert (await terminal.end())[0] == 1
+        assert await terminal.end() == (1, "400 it was rejected: not here\n")
+    assert terminal.text.endswith("[v]iew: \nit is decided\n")
     assert "it was rejected" in (await plurnk(home, "log", "--session", "cli")).stdout
 
 
@@ -329,6 +361,7 @@ async def test_a_real_file_is_reviewed_accepted_and_restored(home: Home) -> None
         assert await terminal.end() == (0, "200 a.txt\n")
     assert file.read_text() == "one\nthree\n"
 
+    assert (await plurnk(home, "op", "--session", "newer", "--root", ".", "<<READ(a.txt)::READ")).returncode == 0
     [version] = [json.loads(line) for line in (await plurnk(home, "history", "a.txt", "--json")).stdout.splitlines()]
     async with at_a_terminal(home, "restore", "a.txt", str(version["version"])) as terminal:
         await terminal.see("\n-three\n+two\n")
@@ -370,7 +403,6 @@ async def test_what_changed_on_disk_meanwhile_is_not_overwritten(home: Home) -> 
         [waiting] = await trio.to_thread.run_sync(proposals_of, home)
         refused = await plurnk(home, "accept", str(waiting["logEntryId"]))
         assert (refused.returncode, refused.stdout) == (1, "")
-        assert refused.stderr.startswith("plurnk: 409 "), refused.stderr
-        code, out = await terminal.end()
-        assert (code, out[:10]) == (1, "409 a.txt "), out
+        assert refused.stderr == "plurnk: 409 changed on disk since the proposal\n"
+        assert await terminal.end() == (1, "409 a.txt changed on disk since the proposal\n")
     assert file.read_text() == "other\n"

@@ -123,6 +123,37 @@ async def test_what_is_edited_back_is_as_it_was_proposed(tmp_path: Path) -> None
     assert [made["body"] for made in daemon.decisions] == [None]
 
 
+@pytest.mark.spec("5.2-accept-body-diff-or-text")
+async def test_what_cannot_be_accepted_when_edited_is_asked_about_again(tmp_path: Path) -> None:
+    home, daemon = Home(tmp_path), Reviewed(of_file())
+    resolve = daemon.handlers["loop.resolve"]
+
+    def misfits(peer: Peer, params: Json) -> Json:
+        if params["body"] == NEW.replace("more", "less"):
+            daemon.asked.append(("loop.resolve", params))
+            return {"status": 400, "logEntryId": ROW, "error": "it does not fit; it is still open"}
+        answer = resolve(peer, params)
+        assert isinstance(answer, dict)
+        return answer
+
+    daemon.handlers["loop.resolve"] = misfits
+    editor = program(tmp_path, 'sed -i "s/less/even less/; s/more/less/" "$1"')
+    async with served(home, daemon), at_a_terminal(home, "run", "x", EDITOR=editor) as terminal:
+        await terminal.see(QUESTION)
+        await terminal.type("e")
+        await terminal.see(QUESTION, 2)
+        await terminal.type("y")
+        await terminal.see("! it does not fit; it is still open")
+        await terminal.see("EDIT src/app.py (+2 -1 lines):\n", 2)
+        await terminal.see(QUESTION, 3)
+        await terminal.type("e")
+        await terminal.see("\n-and more\n+and even less\n")  # it goes on with what was typed
+        await terminal.see(QUESTION, 4)
+        await terminal.type("y")
+        assert (await terminal.end())[0] == 0
+    assert [made["body"] for made in daemon.decisions] == [NEW.replace("more", to) for to in ("less", "even less")]
+
+
 async def test_what_has_no_new_text_cannot_be_edited(tmp_path: Path) -> None:
     home, daemon = Home(tmp_path), Reviewed(of_file(new=None, op="SEND"))
     async with served(home, daemon), at_a_terminal(home, "run", "x", EDITOR="false") as terminal:

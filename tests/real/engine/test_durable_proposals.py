@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import pytest
 import trio
 
 from plurnk.engine.proposals import Pending
 from plurnk.rules.approvals import Approval
-from plurnk.store import approvals, log, loops
+from plurnk.store import approvals, log, loops, proposals
 from plurnk.store.loops import Loop, Submission
 from plurnk.wire.notifications import LogEntry, LogEntryUpdated
 from tests.support.commands import FakeCommands
@@ -204,6 +204,24 @@ async def test_the_waiter_is_there_before_anybody_is_told(tmp_path: Path) -> Non
         await bench.engine.proposals.resolve(bench.session.id, pending.told.log_entry_id, "cancel")
 
 
+@pytest.mark.spec("7.2-announced-survives-kill")
+async def test_what_is_not_committed_yet_is_not_listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with started(tmp_path, []) as (bench, _commands), trio.open_nursery() as asking:
+        listed: list[tuple[Pending, ...]] = []
+        add = proposals.add
+
+        def listed_before(*args: Any) -> None:
+            listed.append(bench.engine.proposals.pending(bench.session.id))
+            add(*args)
+
+        monkeypatch.setattr(proposals, "add", listed_before)
+        asking.start_soon(do, bench, "<<EXEC:x:EXEC")
+        (pending,) = await proposed(bench, bench.session.id)
+        assert listed == [()]
+        await row_of(bench, pending)
+        await bench.engine.proposals.resolve(bench.session.id, pending.told.log_entry_id, "cancel")
+
+
 @pytest.mark.spec("5.3-model-sees-outcome")
 async def test_a_model_is_shown_what_was_said_to_its_proposal(tmp_path: Path) -> None:
     async with started(tmp_path, ["<<EXEC:x:EXEC", ANSWER]) as (bench, _commands):
@@ -213,3 +231,16 @@ async def test_a_model_is_shown_what_was_said_to_its_proposal(tmp_path: Path) ->
         await bench.engine.proposals.resolve(bench.session.id, pending.told.log_entry_id, "reject", outcome=said)
         assert (await bench.engine.loop_end(submitted.loop_id)).status == 200
         assert f'"outcome":"{said}"' in bench.model.requests[1].messages[0].content
+
+
+@pytest.mark.spec("5.3-durable", "7.1-migrations")
+async def test_what_was_proposed_before_proposals_were_kept_is_answered_and_its_loop_goes_on(tmp_path: Path) -> None:
+    async with started(tmp_path, ["<<EXEC:x:EXEC"]) as (bench, _commands):
+        submitted = await bench.engine.submit(bench.run.id, Submission(prompt="go"))
+        (before,) = await proposed(bench, bench.session.id)
+        await stopped(bench)
+        await bench.engine.store.write(lambda tx: tx.db.execute("DELETE FROM proposals"))
+    async with started(tmp_path, [ANSWER]) as (bench, _commands):
+        assert (await bench.engine.loop_end(submitted.loop_id)).status == 200
+        row = await row_of(bench, before)
+        assert (row.status_rx, row.outcome) == (499, "loop_cancelled")

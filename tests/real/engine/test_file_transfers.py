@@ -211,6 +211,9 @@ async def test_an_edited_copy_is_what_is_written_and_the_note_goes_all_the_same(
         await set_up(desk)
         (result,) = await desk.do("<<MOVE(known://b):bees:MOVE", body="many bees\n")
         assert (result.status, read_tree(desk.root)["bees"], await note(desk, "b")) == (201, b"many bees\n", None)
+        assert "+many bees\n" in (result.diff or ""), "who moved it is told what is there instead"
+        as_it_was = await desk.one("<<COPY(known://a):as.md:COPY")
+        assert (as_it_was.status, as_it_was.diff) == (201, None)
 
 
 async def test_a_move_is_accepted_as_it_is_or_not_at_all(tmp_path: Path) -> None:

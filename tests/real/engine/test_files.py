@@ -313,6 +313,15 @@ async def test_a_file_that_changed_meanwhile_is_left_alone(tmp_path: Path, state
         assert [(row.state, row.outcome) for row, _ in rows] == [("failed", "write_conflict")]
 
 
+@pytest.mark.spec("5.2-cas-409")
+async def test_a_file_that_has_become_too_large_to_be_shown_has_changed_too(tmp_path: Path) -> None:
+    async with project(tmp_path, {"a": "old\n"}) as desk:
+        theirs: Tree = {"a": "y\n" * 600_000}
+        result = await desk.one("<<EDIT(a):x:EDIT", meanwhile=lambda: write_tree(desk.root, theirs))
+        assert (result.status, result.error) == (409, "changed on disk since the proposal")
+        assert desk.answers[0].outcome == "write_conflict"
+
+
 async def test_what_is_too_large_to_be_shown_is_refused(tmp_path: Path) -> None:
     async with project(tmp_path, {"big": "y\n" * 600_000}) as desk:
         result = await desk.one("<<EDIT(long):" + "x\n" * 600_000 + ":EDIT")

@@ -195,7 +195,7 @@ def test_a_dangling_link_into_a_folder_that_is_missing(root: Root, base: Path) -
 @pytest.mark.spec("5.1-beneath-root")
 @pytest.mark.parametrize(
     "name",
-    ["..foo", "...", "a\nb", " ", "-", "~", "*", "x\\y", "c:", "bäume", "n" * 255, ".g\u200bit", "%2e%2e", "-rf"],
+    ["..foo", "...", "a\nb", " ", "-", "~", "*", "x\\y", "c:", "bäume", "n" * 255, "g\u200bit", "%2e%2e", "-rf"],
 )
 def test_odd_names_are_names(root: Root, base: Path, name: str) -> None:
     (base / "ws/d" / name).write_text("odd")

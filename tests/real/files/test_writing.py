@@ -8,14 +8,14 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import pytest
 
 from plurnk.errors import Denied, Malformed, Stale, UnsupportedType
-from plurnk.files import renames
+from plurnk.files import beside, renames
 from plurnk.files.beneath import Root, open_root
-from plurnk.files.writing import CHANGED, Step, apply, finish, plan, sha256, undo
+from plurnk.files.writing import CHANGED, WRITTEN, Step, apply, finish, plan, sha256, undo
 from tests.support.changes import CHANGES, NEW, OLD, Change, tree
 from tests.support.disk_calls import WAYS, Moments, only
 
@@ -244,6 +244,81 @@ def test_an_editor_that_writes_at_any_moment_has_the_last_word(
     assert outcomes == {True, False}
 
 
+class SlowEditor:
+    """Opens a file at one moment, if it is there, and truncates and writes it at another."""
+
+    def __init__(self, file: Path, opens: int, writes: int) -> None:
+        self.was_there = False
+        self._file = file
+        self._at = {opens: self._open, writes: self.write}
+        self._opened: BinaryIO | None = None
+
+    def __call__(self, moment: int) -> None:
+        self._at.get(moment, lambda: None)()
+
+    def _open(self) -> None:
+        with suppress(FileNotFoundError):
+            self._opened = self._file.open("r+b")
+            self.was_there = True
+
+    def write(self) -> None:
+        if self._opened is not None:
+            with self._opened as file:
+                file.truncate()
+                file.write(THEIRS)
+            self._opened = None
+
+
+@pytest.mark.spec("5.2-cas-409")
+@pytest.mark.parametrize(
+    ("name", "way", "settle"),
+    [
+        ("replace", "whole", finish),
+        ("replace", "whole", undo),
+        ("replace", "no exchange", finish),
+        ("create", "whole", undo),
+        ("delete", "whole", finish),
+        ("delete", "whole", undo),
+    ],
+)
+def test_what_is_opened_at_any_moment_is_not_lost_whenever_it_is_written(
+    tmp_path: Path, name: str, way: str, settle: Callable[[Root, Step], None]
+) -> None:
+    for at, later in ((at, later) for at in count(1) for later in (1, 2, 5, 1000)):
+        project = tmp_path / f"{at}-{later}"
+        chosen = CHANGES[name]
+        chosen.set_up(project)
+        editor = SlowEditor(project / "file", at, at + later)
+        moments = Moments(editor, after=True)
+        with open_root(str(project)) as root, only(way):
+            step = chosen.step(root)
+            with moments.watched(), suppress(Stale):
+                apply(root, step, chosen.new)
+                settle(root, step)
+        if moments.passed < at:
+            assert at > LEAST_MOMENTS
+            return
+        editor.write()
+        assert not editor.was_there or THEIRS in {held for _, held in tree(project).values()}, (at, later)
+
+
+@pytest.mark.spec("5.2-cas-409")
+@pytest.mark.parametrize("kind", [replacing, deleting])
+def test_what_a_program_has_open_to_write_is_left_alone(
+    root: Root, project: Path, kind: Callable[[Root], Step]
+) -> None:
+    step = kind(root)
+    data = None if step.new is None else NEW
+    with (project / "file").open("ab") as file:
+        with pytest.raises(Stale, match=WRITTEN):
+            apply(root, step, data)
+        file.write(THEIRS)
+    assert tree(project) == {"file": (0o754, OLD + THEIRS)}
+    (project / "file").write_bytes(OLD)
+    with (project / "file").open("rb"):  # who reads it is not in the way
+        apply(root, step, data)
+
+
 @pytest.mark.spec("5.2-atomic-write")
 @pytest.mark.parametrize(("name", "way", "editor"), LOSSLESS[:6])
 def test_an_editor_that_writes_while_it_is_undone_has_the_last_word(
@@ -331,8 +406,17 @@ class TestOthersWorkStays:
     @pytest.mark.parametrize("settle", [undo, finish])
     @pytest.mark.parametrize("kind", [replacing, deleting])
     def test_what_is_written_into_the_old_file_comes_in_sight(
-        self, root: Root, project: Path, kind: Callable[[Root], Step], settle: Callable[[Root, Step], None]
+        self,
+        root: Root,
+        project: Path,
+        kind: Callable[[Root], Step],
+        settle: Callable[[Root, Step], None],
+        monkeypatch: pytest.MonkeyPatch,
     ) -> None:
+        def cannot_tell(_fd: int) -> bool:
+            return False
+
+        monkeypatch.setattr(beside, "has_writer", cannot_tell)  # as of another user's file
         step = kind(root)
         with (project / "file").open("ab") as file:
             apply(root, step, None if step.new is None else NEW)

@@ -6,17 +6,22 @@ import os
 import re
 import subprocess
 import tomllib
+from functools import partial
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
+import trio
 
 from plurnk.engine.limits import Limits
 from plurnk.plugins.registry import load_executors, load_schemes, preview_types
 from plurnk.store.loops import Submission
+from plurnk.wire.results import OpResult
 from plurnk.workers.pool import open_workers
 from tests.support.engines import do, engine_with
 from tests.support.plugins import install, make_importable
 from tests.support.source import ROOT
+from tests.support.streams import until
 
 WEEK = "[ ] call Ann\n[x] sleep\n[ ] write to Bob\n" + "[x] done long ago\n" * 30
 
@@ -29,11 +34,10 @@ def _blocks(language: str) -> list[str]:
 
 @pytest.fixture
 def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    points = {
-        group: {name: value.removeprefix("my_package:") for name, value in named.items()}
-        for block in _blocks("toml")
-        for group, named in tomllib.loads(block)["project"]["entry-points"].items()
-    }
+    points: dict[str, dict[str, str]] = {}
+    for block in _blocks("toml"):
+        for group, named in tomllib.loads(block)["project"]["entry-points"].items():
+            points.setdefault(group, {}).update({n: value.removeprefix("my_package:") for n, value in named.items()})
     install(tmp_path / "installed", "my_package", points, "\n".join(_blocks("python")))
     make_importable(tmp_path / "installed", monkeypatch)
 
@@ -46,6 +50,30 @@ def test_the_documented_runtime_runs_what_it_is_given(tmp_path: Path, installed:
     script.write_text("BEGIN { print 6 * 7 }", "utf-8")
     for argv in (awk.argv(program, script.read_text("utf-8")), (*awk.argv(program, None), str(script))):
         assert subprocess.run(argv, stdout=subprocess.PIPE, check=True).stdout == b"42\n"
+
+
+@pytest.mark.spec("5.3-digest")
+async def test_the_documented_proposal_is_carried_out_as_it_was_accepted(tmp_path: Path, installed: None) -> None:
+    schemes = load_schemes()
+    async with (
+        engine_with(tmp_path / "p.db", ["<<SEND[200]::SEND"], schemes=schemes) as bench,
+        trio.open_nursery() as tasks,
+    ):
+        proposals, results = bench.engine.proposals, list[OpResult]()
+
+        async def send() -> None:
+            results.extend(await do(bench, "<<SEND[200](outbox://ann):hello:SEND"))
+
+        tasks.start_soon(send)
+        await until(lambda: bool(proposals.pending(bench.session.id)))
+        [told] = [one.told for one in proposals.pending(bench.session.id)]
+        assert (told.body, {**told.attrs, "digest": ""}) == ("hello", {"to": "ann", "digest": ""})
+        resolve = partial(proposals.resolve, bench.session.id, told.log_entry_id, "accept")
+        assert (await resolve(body="hello " * 100)).error == "a message has at most 280 characters; it is still open"
+        assert (await resolve(digest="of something else")).status == 409
+        assert (await resolve(body="hello, Ann", digest=told.attrs["digest"])).status == 200
+    assert [result.status for result in results] == [200]
+    assert cast("Any", schemes["outbox"]).sent == [("ann", "hello, Ann")]
 
 
 async def test_the_documented_scheme_and_its_previews_work(tmp_path: Path, installed: None) -> None:

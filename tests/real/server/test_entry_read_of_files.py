@@ -97,3 +97,21 @@ async def test_the_daemons_own_files_are_nobodys(tmp_path: Path) -> None:
             assert (await client.call("op.read", target=path))["status"] == 403, path
         found = await client.call("op.find", scope=".")
         assert found["results"].split("\n") == ["mine"]
+
+
+async def test_a_configuration_that_is_not_there_is_made_by_nobody(tmp_path: Path) -> None:
+    """It could say that there is no sandbox, and the next start would take it from there."""
+    settings = settings_in(tmp_path)
+    assert not settings.own_file.exists()
+    async with running(settings) as url, plain_client(url) as client:
+        await client.call("session.create", projectRoot=str(tmp_path))
+        path = str(settings.own_file.relative_to(tmp_path))
+        assert (await client.call("op.edit", target=path, content="PLURNK_SANDBOX=off"))["status"] == 403
+
+
+async def test_what_the_kernel_tells_of_the_daemon_is_nobodys(tmp_path: Path) -> None:
+    """Its environment has the keys."""
+    async with attached(tmp_path, Path("/")) as client:
+        for path in ("proc/self/environ", "proc/cpuinfo"):
+            assert (await client.call("entry.read", target=path))["status"] == 403, path
+            assert (await client.call("op.read", target=path))["status"] == 403, path

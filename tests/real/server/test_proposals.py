@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import random
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -12,6 +11,7 @@ from typing import Any
 import pytest
 import trio
 
+from plurnk.store import approvals
 from tests.support.daemons import (
     DaemonProcess,
     PlainClient,
@@ -122,7 +122,7 @@ async def test_a_client_of_another_session_can_neither_see_nor_answer_it(tmp_pat
         await stranger.call("session.create")
         with trio.fail_after(30):
             async with asked(mine, command="echo hello") as result:
-                told = await judge.hear_until("loop/proposal")
+                told = await judge.told("loop/proposal")
                 assert (await stranger.call("proposal.list"))["proposals"] == []
                 refused = await stranger.call("loop.resolve", logEntryId=told["logEntryId"], decision="accept")
                 assert refused["status"] == 404
@@ -136,7 +136,7 @@ async def _proposed_by_a_loop(url: str) -> tuple[int, dict[str, Any]]:
     async with plain_client(url) as client:
         session_id = int((await client.call("session.create"))["id"])
         await client.call("loop.run", prompt="show me", wait=False)
-        return session_id, await client.hear_until("loop/proposal")
+        return session_id, await client.told("loop/proposal")
 
 
 def _same(told: dict[str, Any]) -> dict[str, Any]:
@@ -150,7 +150,7 @@ async def test_who_attaches_is_told_what_is_open_and_can_answer_it(tmp_path: Pat
             session_id, told = await _proposed_by_a_loop(url)
             async with plain_client(url) as other:
                 await other.call("session.attach", id=session_id)
-                again = await other.hear_until("loop/proposal")
+                again = await other.told("loop/proposal")
                 assert _same(again) == _same(told)
                 assert "eventId" not in again  # it happened once
                 (listed,) = (await other.call("proposal.list"))["proposals"]
@@ -161,7 +161,7 @@ async def test_who_attaches_is_told_what_is_open_and_can_answer_it(tmp_path: Pat
                     "loop.resolve", logEntryId=told["logEntryId"], decision="reject", digest=told["attrs"]["digest"]
                 )
                 assert resolved["status"] == 400
-                assert (await other.hear_until("loop/terminated"))["finalStatus"] == 200
+                assert (await other.told("loop/terminated"))["finalStatus"] == 200
 
 
 @pytest.mark.spec("5.3-durable", "5.3-reannounced", "7.2-announced-survives-kill")
@@ -178,22 +178,22 @@ async def test_a_daemon_that_is_started_again_still_asks(tmp_path: Path, how: st
     with DaemonProcess(environ) as daemon, trio.fail_after(30):
         async with plain_client(daemon.url) as client:
             await client.call("session.attach", id=session_id)
-            again = await client.hear_until("loop/proposal")
+            again = await client.told("loop/proposal")
             assert _same(again) == _same(told)
             resolved = await client.call("loop.resolve", logEntryId=told["logEntryId"], decision="reject")
             assert resolved["status"] == 400
             late = await client.call("loop.resolve", logEntryId=told["logEntryId"], decision="accept")
             assert (late["status"], late["outcome"]) == (409, "rejected")
             # The loop goes on from there to its end, whatever else it proposes.
+            heard = _Heard(client)
             while True:
-                heard = await client.receive()
-                if heard.get("method") == "loop/proposal":
-                    params = {"logEntryId": heard["params"]["logEntryId"], "decision": "reject"}
-                    request = {"jsonrpc": "2.0", "id": "x", "method": "loop.resolve", "params": params}
-                    await client.socket.send_message(json.dumps(request))
-                if heard.get("method") == "loop/terminated":
-                    assert heard["params"]["finalStatus"] == 200
-                    break
+                for message in heard:
+                    if message["method"] == "loop/proposal":
+                        await client.call("loop.resolve", logEntryId=message["params"]["logEntryId"], decision="reject")
+                    if message["method"] == "loop/terminated":
+                        assert message["params"]["finalStatus"] == 200
+                        return
+                await client.receive()
 
 
 @pytest.mark.spec("5.3-approvals-narrow", "6.2-invalid-params-named")
@@ -213,9 +213,42 @@ async def test_standing_approvals_are_listed_and_revocable(tmp_path: Path) -> No
             assert (await judge.call("approval.remove", id=made["id"])) == {"id": made["id"], "removed": True}
             assert (await judge.call("approval.list"))["approvals"] == []
             async with asked(client, command="echo hello") as second:
-                told = await judge.hear_until("loop/proposal")
-                while told["attrs"]["command"] != "echo hello" or told["logEntryId"] == 1:
-                    told = await judge.hear_until("loop/proposal")
-                (pending,) = (await judge.call("proposal.list"))["proposals"]
-                await judge.call("loop.resolve", logEntryId=pending["logEntryId"], decision="reject")
+                heard = _Heard(judge)
+                told = await _next(judge, "loop/proposal", heard)
+                assert told["flags"]["approved"] == made["id"]
+                told = await _next(judge, "loop/proposal", heard)
+                assert "approved" not in told["flags"]
+                await judge.call("loop.resolve", logEntryId=told["logEntryId"], decision="reject")
             assert second["status"] == 400
+
+
+async def test_what_a_session_keeps_of_approvals_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(approvals, "MAX_OF_SESSION", 3)
+    async with running(settings_in(tmp_path)) as url, plain_client(url) as client:
+        for name in ("first", "second"):  # each session has its own
+            await client.call("session.create", name=name, projectRoot=str(tmp_path))
+            made = [await client.call("approval.add", op="EDIT", pathGlob=f"{n}") for n in range(3)]
+            with pytest.raises(Refusal) as refusal:
+                await client.call("approval.add", op="EDIT", pathGlob="4")
+            assert refusal.value.data["status"] == 409
+            assert "3 approvals, which is all it can have; remove one first" in refusal.value.data["detail"]
+            await client.call("approval.remove", id=made[0]["id"])
+            await client.call("approval.add", op="EDIT", pathGlob="4")
+
+
+@pytest.mark.spec("6.2-invalid-params-named")
+async def test_what_is_kept_and_read_again_is_short(tmp_path: Path) -> None:
+    cases: list[tuple[str, str, dict[str, Any]]] = [
+        ("approval.add", "pathGlob", {"op": "EDIT"}),
+        ("approval.add", "commandPrefix", {"op": "EXEC"}),
+        ("approval.add", "scheme", {"op": "EDIT"}),
+        ("loop.resolve", "outcome", {"logEntryId": 1, "decision": "reject"}),
+    ]
+    async with running(settings_in(tmp_path)) as url, plain_client(url) as client:
+        await client.call("session.create", projectRoot=str(tmp_path))
+        for method, field, others in cases:
+            with pytest.raises(Refusal) as refusal:
+                await client.call(method, **others, **{field: "x" * 4097})
+            assert (refusal.value.code, refusal.value.data["status"]) == (-32602, 400)
+            assert field in str(refusal.value.data)
+            await client.call(method, **others, **{field: "x" * 4096})

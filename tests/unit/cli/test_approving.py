@@ -6,8 +6,9 @@ import pytest
 
 from plurnk.cli.approving import covers, in_words, narrowest, with_pattern
 from plurnk.wire.answers import ApprovalView
+from plurnk.wire.notifications import ProposalTarget
 from plurnk.wire.params import ApprovalAddParams
-from tests.support.proposal_views import of_command, of_file
+from tests.support.proposal_views import of_command, of_file, of_note, view
 
 
 @pytest.mark.parametrize(
@@ -53,6 +54,17 @@ def test_of_a_file_that_one_alone(path: str) -> None:
 
 def test_from_one_file_to_another_nothing_narrow_covers_both() -> None:
     assert narrowest(of_file(path="b", op="MOVE", **{"from": "a"})) is None
+
+
+def test_from_a_note_to_a_file_it_is_of_the_notes_as_the_daemon_has_it() -> None:
+    of_notes = ApprovalAddParams(op="COPY", scheme="known", path_glob="a.md")
+    assert narrowest(of_note("COPY")) == of_notes
+    assert covers(of_notes, of_note("COPY"))
+    assert not covers(ApprovalAddParams(op="COPY", scheme="file", path_glob="a.md"), of_note("COPY"))
+
+
+def test_of_what_a_plugin_proposes_nothing_is_narrow() -> None:
+    assert narrowest(view("SEND", "hello", {"to": "me"}, target=ProposalTarget(scheme="chat", pathname="me"))) is None
 
 
 def test_another_runtime_has_no_words() -> None:

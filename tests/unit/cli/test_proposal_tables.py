@@ -17,9 +17,12 @@ from tests.support.proposal_views import of_command, of_file
 NOW = datetime(2026, 1, 1, 0, 2, 3, tzinfo=UTC)
 
 
+def named(session: str) -> SessionRow:
+    return SessionRow(id=1, name=session, project_root=None, persona=None, created_at="", cost_pico=0, archived=False)
+
+
 def pending(session: str, view: ProposalView) -> Pending:
-    row = SessionRow(id=1, name=session, project_root=None, persona=None, created_at="", cost_pico=0, archived=False)
-    return Pending(session=row, view=view)
+    return Pending(session=named(session), view=view)
 
 
 def test_what_waits() -> None:
@@ -36,10 +39,10 @@ def test_what_a_file_held() -> None:
         FileVersion(version=12, at="T2", log_entry_id=7, sha256="ab" * 32, bytes=1_300_000, after_sha256=None),
         FileVersion(version=3, at="T1", log_entry_id=None, sha256=None, bytes=None, after_sha256="cd" * 32),
     ]
-    assert history.table(versions, width=None).splitlines() == [
-        "VERSION  HELD UNTIL     SIZE  CONTENT",
-        "     12  T2          1.2 MiB  abababababab",
-        "      3  T1                –  not there",
+    assert history.table([(named("notes"), version) for version in versions], width=None).splitlines() == [
+        "VERSION  SESSION  HELD UNTIL     SIZE  CONTENT",
+        "     12  notes    T2          1.2 MiB  abababababab",
+        "      3  notes    T1                –  not there",
     ]
 
 

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from plurnk.cli.reviewing import SHOWN_LINES, SHOWN_OF_LINE_CHARS, has_colours, review, subject, summary
-from tests.support.proposal_views import NEW, OLD, of_command, of_file, view
+from plurnk.wire.notifications import ProposalTarget
+from tests.support.proposal_views import NEW, OLD, of_command, of_file, of_note, view
 
 GREEN, RED, CYAN, PLAIN = "\x1b[32m", "\x1b[31m", "\x1b[36m", "\x1b[m"
 
@@ -30,6 +31,15 @@ def heading(shown: str) -> str:
         (
             view("COPY", "copy from a\n", {"path": "b", "from": "a", "op": "copy", "created": False}),
             "COPY a → b (over what is there, +0 -0 lines):",
+        ),
+        (
+            view("MOVE", "-a\n", {"path": "a", "op": "delete", "to": "known://a"}),
+            "MOVE a → known://a (deletes it, +0 -0 lines):",
+        ),
+        (of_note("MOVE"), "MOVE known://a → a.md (a new file, +1 -0 lines):"),
+        (
+            view("SEND", "hello", {"to": "me"}, target=ProposalTarget(scheme="chat", pathname="me")),
+            "SEND chat://me:",
         ),
         (
             view("EDIT", "Binary files a/x.png and b/x.png differ\n", {"path": "x.png", "op": "edit"}),

@@ -40,6 +40,15 @@ from tests.support.log_entries import log_entry
             "1/2/3 READ https://a.example:8443/x?q=1 200",
         ),
         ({"op": "READ", "pathname": "a\x1b[2Jb\nc", "status_rx": 404}, "1/2/3 READ a�[2Jb c 404"),
+        (
+            {"op": "MOVE", "pathname": "a", "tx": {"body": {"kind": "local", "raw": "b"}}, "status_rx": 201},
+            "1/2/3 MOVE a → b 201",
+        ),
+        ({"op": "MOVE", "pathname": "a", "tx": {"body": None}}, "1/2/3 MOVE a 200"),
+        (
+            {"op": "EDIT", "pathname": "a", "status_rx": 409, "rx": {"error": "changed"}, "outcome": "write_conflict"},
+            "1/2/3 EDIT a 409 changed",
+        ),
         ({"op": "EXEC", "tx": {"body": "make all"}, "status_rx": 202}, "1/2/3 EXEC 202: make all"),
         (
             {"op": "EXEC", "tx": {"body": "make"}, "status_rx": 102, "rx": {"entry": "exec://sh-1", "command": "true"}},

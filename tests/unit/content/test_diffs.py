@@ -7,7 +7,7 @@ import itertools
 import pytest
 
 from plurnk.content import diffs
-from plurnk.content.diffs import unified
+from plurnk.content.diffs import readable, unified
 
 
 def _numbered(first: int, last: int) -> str:
@@ -84,3 +84,10 @@ def test_texts_without_a_common_line_are_compared_in_bounded_steps() -> None:
     # Unbounded, the search would take some 10¹⁰ steps.
     diff = unified("".join(f"old {n}\n" for n in range(50_000)), _numbered(1, 50_000), "x")
     assert diff.splitlines()[2] == "@@ -1,50000 +1,50000 @@"
+
+
+def test_bytes_that_are_not_utf8_are_compared_as_bytes_and_shown_as_numbers() -> None:
+    old, new = b"caf\xe9\n\xff\n", "caf\ufffd\n".encode() + b"\xff\n"
+    assert readable(old, new, "x") == "--- a/x\n+++ b/x\n@@ -1,2 +1,2 @@\n-caf\\xe9\n+caf\ufffd\n \\xff\n"
+    assert readable(b"\\xe9\n", b"\xe9\n", "x").endswith("-\\xe9\n+\\xe9\n")
+    assert readable(old, old, "x") == ""

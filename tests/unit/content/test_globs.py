@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from plurnk.content.globs import has_glob, line_glob, literal_prefix, path_glob
+from plurnk.errors import Malformed
 
 PATHS: list[tuple[str, str, bool]] = [
     ("a/b", "a/b", True),
@@ -118,3 +119,12 @@ def test_what_comes_before_the_first_glob_character_is_fixed(pattern: str, glob:
 )
 def test_whole_lines(pattern: str, line: str, expected: bool) -> None:
     assert line_glob(pattern)(line) is expected
+
+
+def test_a_glob_that_is_longer_than_any_path_is_refused() -> None:
+    """Its memory goes with the square of its length."""
+    with pytest.raises(Malformed, match="a glob over paths has at most 10000 characters; got 10001"):
+        path_glob("*" + "?" * 10_000)
+    longest = path_glob("*/" + "?" * 9_998)
+    assert longest("a/" + "b" * 9_998)
+    assert path_glob("a" * 20_000)("a" * 20_000)

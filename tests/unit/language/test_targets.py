@@ -265,6 +265,7 @@ def test_both_ends_of_a_transfer_are_localized_and_nothing_else_is() -> None:
     [
         ("file:///a.md#stdout", "a.md has one channel, body; it has no 'stdout'"),
         ("file:///a%FFb", "expected UTF-8 in the escapes of a%FFb"),
+        ("file:///a?version=1", "a version of a can only be brought back, by an EDIT of it"),
     ],
 )
 def test_a_file_target_that_means_nothing_is_refused_without_its_scheme(target: str, detail: str) -> None:
