@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from pathlib import Path
 from typing import cast
 
 import pytest
@@ -18,6 +19,12 @@ def pytest_configure() -> None:
     """
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture
+def tmp_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a name shorter than pytest's own: it is many a daemon's home, and a socket's path has a limit."""
+    return tmp_path_factory.mktemp("t")
 
 
 def _unwelcome_skips(reporter: pytest.TerminalReporter) -> list[str]:

@@ -6,7 +6,7 @@ import logging
 from collections import defaultdict
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import msgspec
 import trio
@@ -44,6 +44,22 @@ class Cancelled:
     dropped: tuple[int, ...]
 
 
+class _End:
+    """The end of a loop, for one who waits for it: what was told of it, as the row may be gone by then."""
+
+    def __init__(self) -> None:
+        self._has_come = trio.Event()
+        self._told: list[LoopTerminated] = []
+
+    def come(self, told: LoopTerminated) -> None:
+        self._told.append(told)
+        self._has_come.set()
+
+    async def wait(self) -> LoopTerminated:
+        await self._has_come.wait()
+        return self._told[0]
+
+
 class Engine:
     """Runs and their drivers. Made by ``open_engine``, whose nursery owns the drivers."""
 
@@ -74,7 +90,7 @@ class Engine:
         self._idle = trio.Event()
         self._draining = False
         self.started_at = trio.current_time()
-        self._waiters: defaultdict[int, set[trio.Event]] = defaultdict(set)
+        self._waiters: defaultdict[int, set[_End]] = defaultdict(set)
         self._defaults = Defaults(flags=DEFAULT_FLAGS, max_turns=shop.limits.max_turns)
         shop.bus.tap(self._hear)
 
@@ -122,22 +138,22 @@ class Engine:
                 self._idle.set()
 
     async def loop_end(self, loop_id: int) -> Loop:
-        """Wait until the loop has ended, and return it as it is then.
+        """Wait until the loop has ended, and return it as it is then, even if its session is deleted at once.
 
         Raises:
             NotFound: there is no such loop.
         """
-        # The event is there before the look, so an end between the two is not missed.
-        ended = trio.Event()
-        self._waiters[loop_id].add(ended)
+        # There before the look, so an end between the two is not missed.
+        end = _End()
+        self._waiters[loop_id].add(end)
         try:
             loop = await self.store.read(lambda db: loops.get(db, loop_id))
             if loop.status in (loops.QUEUED, loops.RUNNING):
-                await ended.wait()
-                loop = await self.store.read(lambda db: loops.get(db, loop_id))
+                told = await end.wait()
+                loop = replace(loop, status=told.final_status, reason=told.reason)
             return loop
         finally:
-            self._waiters[loop_id].discard(ended)
+            self._waiters[loop_id].discard(end)
             if not self._waiters[loop_id]:
                 del self._waiters[loop_id]
 
@@ -145,8 +161,8 @@ class Engine:
         if isinstance(notification, LoopProposal):
             self.proposals.tell(notification.log_entry_id)
         elif isinstance(notification, LoopTerminated):
-            for ended in self._waiters.get(notification.loop_id, ()):
-                ended.set()
+            for end in self._waiters.get(notification.loop_id, ()):
+                end.come(notification)
         elif isinstance(notification, StreamConcluded):
             driver = self._drivers.get(notification.run_id)
             if driver is not None:

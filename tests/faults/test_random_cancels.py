@@ -224,7 +224,10 @@ async def settles(before: Held, marker: str) -> None:
 
 
 def check_rows(path: Path) -> Counter[int]:
-    """Each row is closed, each close is told once, and in order; how the streams were closed, by status."""
+    """Each row is closed, each close is told once, and in order; how the streams were closed, by status.
+
+    Counted by what was told: the row of a stream whose entry was deleted is gone.
+    """
     db = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
     try:
 
@@ -236,18 +239,15 @@ def check_rows(path: Path) -> Counter[int]:
         assert rows("SELECT id FROM loops WHERE status IN (100, 102)") == []
         assert rows("SELECT id FROM turns WHERE ended_at IS NULL") == []
         assert rows("SELECT id FROM log_entries WHERE state = 'proposed'") == []
-        told = Counter(
-            json.loads(params)["subscriptionId"]
-            for (params,) in rows("SELECT params FROM events WHERE method = 'stream/concluded'")
-        )
-        assert [each for each, times in told.items() if times != 1] == []
-        closed: dict[int, int] = dict(rows("SELECT id, close_status FROM subscriptions"))
-        assert set(closed) <= set(told)
+        told = [json.loads(p) for (p,) in rows("SELECT params FROM events WHERE method = 'stream/concluded'")]
+        ends = {each["subscriptionId"]: each["closeStatus"] for each in told}
+        assert len(ends) == len(told)
+        assert set(rows("SELECT id, close_status FROM subscriptions")) <= set(ends.items())
         ended = [json.loads(p)["loopId"] for (p,) in rows("SELECT params FROM events WHERE method = 'loop/terminated'")]
         assert sorted(ended) == [row_id for (row_id,) in rows("SELECT id FROM loops ORDER BY id")]
         numbers = rows("SELECT seq FROM events ORDER BY session_id, seq")
         assert [seq for (seq,) in numbers] == list(range(1, len(numbers) + 1))
-        return Counter(closed.values())
+        return Counter(ends.values())
     finally:
         db.close()
 
@@ -277,9 +277,8 @@ async def test_after_500_cancels_at_random_moments_nothing_is_left(tmp_path: Pat
             await attack(chaos, commands=COMMANDS, loops=LOOPS)
             await settles(before, chaos.marker)
     closed = check_rows(settings.db_path)
-    # Most were cancelled while they ran, and not before or after that; rows of entries that were deleted are gone.
-    assert closed.total() >= COMMANDS // 3, (closed, chaos.answers)
-    assert closed[499] >= closed.total() * 0.8, (closed, chaos.answers)
+    # Most were cancelled while they ran, and not before or after that.
+    assert closed[499] >= COMMANDS // 2, (closed, chaos.answers)
 
 
 async def attack(chaos: Chaos, *, commands: int, loops: int) -> None:

@@ -120,6 +120,7 @@ class PlainClient:
         self.socket = socket
         self.heard: list[dict[str, Any]] = []
         self._next_id = 0
+        self._listened = 0
 
     async def call(self, method: str, **params: Any) -> dict[str, Any]:
         """The result of a request.
@@ -146,12 +147,15 @@ class PlainClient:
         return message
 
     async def hear_until(self, method: str) -> dict[str, Any]:
-        """Listen until a notification of ``method`` comes; returns its params."""
+        """The params of the next notification of ``method``, which may have come before the reply to a call."""
         while True:
-            message = await self.receive()
-            if message.get("method") == method:
-                params: dict[str, Any] = message["params"]
-                return params
+            while self._listened < len(self.heard):
+                message = self.heard[self._listened]
+                self._listened += 1
+                if message["method"] == method:
+                    params: dict[str, Any] = message["params"]
+                    return params
+            await self.receive()
 
     async def told(self, method: str, **having: Any) -> dict[str, Any]:
         """The params of the first notification of ``method`` that has these params, if need be of one yet to come."""

@@ -281,6 +281,37 @@ async def test_a_loop_that_is_queued_and_not_driven_yet_is_cancelled_too(tmp_pat
         assert bench.model.requests == []
 
 
+@pytest.mark.spec("3.1-cancel-is-complete")
+async def test_who_waits_for_a_loop_hears_of_its_end_though_its_session_is_deleted_at_once(tmp_path: Path) -> None:
+    gate, ends = trio.Event(), list[tuple[int, str | None]]()
+
+    async def say(_number: int, _request: GenerateRequest) -> str:
+        await gate.wait()
+        return "<<SEND[200]::SEND"
+
+    def end_and_delete(tx: Tx) -> None:
+        (loop_id,) = loops.drop_queued(tx, bench.run.id, "its session is deleted")
+        tx.db.execute("DELETE FROM loops WHERE id = ?", (loop_id,))
+
+    async with engine_with(tmp_path / "p.db", say) as bench:
+        first = await bench.engine.submit(bench.run.id, Submission(prompt="go"))
+        await bench.model.asked.wait()
+        queued = await bench.engine.submit(bench.run.id, Submission(prompt="next", queue=True))
+
+        async def wait() -> None:
+            loop = await bench.engine.loop_end(queued.loop_id)
+            ends.append((loop.status, loop.reason))
+
+        with trio.fail_after(30):
+            async with trio.open_nursery() as waiting:
+                waiting.start_soon(wait)
+                await trio.testing.wait_all_tasks_blocked(0.05)
+                await bench.engine.store.write(end_and_delete)
+            assert ends == [(499, "its session is deleted")]
+            gate.set()
+            assert (await bench.engine.loop_end(first.loop_id)).status == 200
+
+
 @pytest.mark.spec("6.3-client-loop-lazy")
 async def test_a_client_that_has_moved_on_leaves_no_loop_open(tmp_path: Path) -> None:
     async with engine_with(tmp_path / "p.db", (), commands=FakeCommands()) as bench:

@@ -223,7 +223,7 @@ async def test_a_command_that_ends_after_its_loop_wakes_the_model(tmp_path: Path
         assert (await client.asker.call("op.send", status=200, recipient="exec://sh-1", body="x"))["status"] == 200
         concluded = await client.concluded("exec://sh-1")
         assert (concluded["exitCode"], concluded["wakeAction"]) == (7, "opened-loop")
-        started = await client.asker.hear_until("loop/started")
-        assert (started["loopId"], started["prompt"]) == (concluded["wakeLoopId"], concluded["summary"])
-        ended = await client.asker.hear_until("loop/terminated")
-        assert (ended["loopId"], ended["finalStatus"]) == (concluded["wakeLoopId"], 200)
+        started = await client.asker.told("loop/started", loopId=concluded["wakeLoopId"])
+        assert started["prompt"] == concluded["summary"]
+        ended = await client.asker.told("loop/terminated", loopId=concluded["wakeLoopId"])
+        assert ended["finalStatus"] == 200
