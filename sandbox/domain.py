@@ -43,6 +43,8 @@ _SIGSET_BYTES: Final = 128
 _SFD_CLOEXEC: Final = os.O_CLOEXEC
 _SFD_NONBLOCK: Final = os.O_NONBLOCK
 _SIGNALS: Final = 64
+_SIGACTION_BYTES: Final = 32
+_RT_SIGACTION: Final = 13 if os.uname().machine == "x86_64" else 134
 
 SIGKILL: Final = 9
 SIGTERM: Final = 15
@@ -173,9 +175,15 @@ def open_signals(*numbers: int) -> int:
 
 
 def reset_signals() -> None:
-    """As a program expects them at its start: none blocked, none ignored (Python ignores SIGPIPE)."""
+    """As a program expects them at its start: none blocked, none ignored.
+
+    Python ignores SIGPIPE; glibc's ``posix_spawn``, by which Python 3.13 starts most programs, one of its own, 32,
+    which its ``signal`` refuses.
+    """
+    default = (ctypes.c_char * _SIGACTION_BYTES)()
     for number in range(1, _SIGNALS + 1):
-        _LIBC.signal(number, None)  # refused for KILL, STOP and those that are libc's own
+        # Refused for KILL and STOP.
+        _LIBC.syscall(ctypes.c_long(_RT_SIGACTION), ctypes.c_int(number), default, None, ctypes.c_size_t(_SIGNALS // 8))
     _checked(_LIBC.sigprocmask(_SIG_SETMASK, (ctypes.c_char * _SIGSET_BYTES)(), None))
 
 
