@@ -17,20 +17,19 @@ Everything in one run, so that the ratios count and not the machine:
 
 from __future__ import annotations
 
-import argparse
 import os
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import trio
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from bench.parts import run_parts
 from plurnk.plugins.streaming import Conclusion, Feed
 from plurnk.store import channels, entries
 from plurnk.store.channels import CHUNK_BYTES, Channel
@@ -292,29 +291,15 @@ async def crowd(home: Path, streams: int) -> None:
     print(f"  memory: {before:.0f} MiB before, {after:.0f} after, {peak:.0f} at most: grew by {peak - before:.0f} MiB")
 
 
-def main() -> None:
-    """Print what each part costs."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--mib", type=int, default=90)
-    parser.add_argument("--starts", type=int, default=60)
-    parser.add_argument("--streams", type=int, default=100)
-    parser.add_argument("--lines", type=int, default=200)
-    parser.add_argument("--idle", type=int, default=100)
-    parts: dict[str, tuple[Callable[[Path, int], Awaitable[None]], str]] = {
-        "starts": (starts, "starts"),
-        "output": (output, "mib"),
-        "trickle": (trickle, "lines"),
-        "lines": (many_lines, "lines"),
-        "idle": (idle, "idle"),
-        "crowd": (crowd, "streams"),
-    }
-    parser.add_argument("--only", choices=parts, action="append")
-    options = parser.parse_args()
-    for name in options.only or parts:
-        part, number = parts[name][0], getattr(options, parts[name][1])
-        with tempfile.TemporaryDirectory() as folder:
-            trio.run(part, Path(folder), number)
-
-
 if __name__ == "__main__":
-    main()
+    run_parts(
+        __doc__,
+        {
+            "starts": (starts, "starts", 60),
+            "output": (output, "mib", 90),
+            "trickle": (trickle, "lines", 200),
+            "lines": (many_lines, "lines", 200),
+            "idle": (idle, "idle", 100),
+            "crowd": (crowd, "streams", 100),
+        },
+    )

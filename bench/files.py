@@ -17,7 +17,6 @@
 
 from __future__ import annotations
 
-import argparse
 import itertools
 import os
 import random
@@ -36,6 +35,7 @@ import trio
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from bench.parts import run_parts
 from plurnk.engine.dispatch import Dispatcher
 from plurnk.engine.limits import Limits
 from plurnk.plugins.api import GenerateRequest
@@ -453,31 +453,16 @@ async def growth(home: Path, rewrites: int) -> None:
                 )
 
 
-def main() -> None:
-    """Print what each part costs."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--files", type=int, default=20_000)
-    parser.add_argument("--reads", type=int, default=300)
-    parser.add_argument("--edits", type=int, default=300)
-    parser.add_argument("--turns", type=int, default=150)
-    parser.add_argument("--mib", type=int, default=90)
-    parser.add_argument("--rewrites", type=int, default=1000)
-    parts: dict[str, tuple[Callable[[Path, int], Awaitable[None]], str]] = {
-        "find": (find, "files"),
-        "read": (read, "reads"),
-        "edit": (edit, "edits"),
-        "turns": (turns, "turns"),
-        "start": (start, "files"),
-        "stalls": (stalls, "mib"),
-        "growth": (growth, "rewrites"),
-    }
-    parser.add_argument("--only", choices=parts, action="append")
-    options = parser.parse_args()
-    for name in options.only or parts:
-        part, number = parts[name][0], getattr(options, parts[name][1])
-        with tempfile.TemporaryDirectory() as folder:
-            trio.run(part, Path(folder), number)
-
-
 if __name__ == "__main__":
-    main()
+    run_parts(
+        __doc__,
+        {
+            "find": (find, "files", 20_000),
+            "read": (read, "reads", 300),
+            "edit": (edit, "edits", 300),
+            "turns": (turns, "turns", 150),
+            "start": (start, "files", 20_000),
+            "stalls": (stalls, "mib", 90),
+            "growth": (growth, "rewrites", 1000),
+        },
+    )
