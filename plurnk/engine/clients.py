@@ -8,8 +8,8 @@ from contextlib import suppress
 import trio
 
 from plurnk.engine.dispatch import Asker
+from plurnk.engine.doing import turn_status
 from plurnk.engine.engine import DEFAULT_FLAGS, Engine
-from plurnk.engine.turn import turn_status
 from plurnk.errors import NotFound
 from plurnk.language.ast import Statement
 from plurnk.store import log, loops, sessions, turns

@@ -15,8 +15,9 @@ import trio
 from plurnk.engine.asked import Suspended
 from plurnk.engine.dispatch import Asker
 from plurnk.engine.models import Models
-from plurnk.engine.turn import Job, Workshop, run_turn
+from plurnk.engine.turn import run_turn
 from plurnk.engine.waiting import Bell, Wait, has_settled, is_over
+from plurnk.engine.workshop import Job, Workshop
 from plurnk.errors import Malformed, NotFound, OutOfRoom, Unsupported, UpstreamFailed
 from plurnk.store import conclusions, log, loops, sessions, turns
 from plurnk.store.database import StoreFailed, Tx

@@ -20,7 +20,7 @@ from plurnk.engine.models import Models
 from plurnk.engine.packets import PacketMaker, Papers
 from plurnk.engine.previews import Previews
 from plurnk.engine.proposals import Proposals
-from plurnk.engine.turn import Workshop
+from plurnk.engine.workshop import Workshop
 from plurnk.errors import Draining
 from plurnk.plugins.api import Commands, EntryStorage, Scheme, Workers
 from plurnk.schemes.disk import settle_all

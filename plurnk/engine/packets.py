@@ -100,7 +100,7 @@ class PacketMaker:
                 Message(role="system", content=packet.render_system(made)),
                 Message(role="user", content=packet.render_user(made)),
             ),
-            stable_prefix_chars=packet.stable_prefix_chars(made),
+            cache_marks=(packet.stable_prefix_chars(made),),
             reasoning_tokens=self.limits.reasoning_tokens,
         )
 

@@ -2,90 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import partial
 
 import msgspec
-import trio
 
-from plurnk.engine.bus import Bus
-from plurnk.engine.dispatch import Asker, Dispatcher
-from plurnk.engine.file_tiles import FileTiles
-from plurnk.engine.limits import Limits
-from plurnk.engine.packets import Built, PacketMaker
-from plurnk.engine.previews import Previews
-from plurnk.engine.waiting import Wait, wait_after
+from plurnk.engine.asking import Answer, ask
+from plurnk.engine.doing import Done, do
+from plurnk.engine.packets import Built
+from plurnk.engine.workshop import Job, Workshop
 from plurnk.errors import UpstreamFailed
-from plurnk.language.ast import Edit, ErrorItem, Exec, Item, ParseError, Statement, StatementItem, TextItem, UrlTarget
-from plurnk.language.parser import Parser
+from plurnk.language.ast import Edit, Exec, UrlTarget
 from plurnk.language.targets import localized, parse_target
-from plurnk.plugins.api import ChannelContent, Completion, EntryContent, EntryStorage, GenerateRequest, Provider
+from plurnk.plugins.api import ChannelContent, EntryContent, EntryStorage, Provider
 from plurnk.plugins.api import Usage as Tokens
 from plurnk.rules import packet, telemetry
 from plurnk.rules.conclusions import how
 from plurnk.rules.packet import Assistant, Packet
-from plurnk.rules.telemetry import Telemetry
 from plurnk.store import conclusions, entries, log, loops, subscriptions, turns
-from plurnk.store.database import Store, Tx
+from plurnk.store.database import Tx
 from plurnk.store.log import TurnRef
 from plurnk.store.loops import Loop
 from plurnk.store.subscriptions import DONE, Subscription
-from plurnk.store.turns import TurnEnd
-from plurnk.streams.live import Streams
-from plurnk.wire.notifications import LogEntry, TurnDelta, Usage
+from plurnk.store.turns import TurnAnswer, TurnEnd
+from plurnk.wire.notifications import Usage
 from plurnk.wire.results import OpResult
-
-CARRY_ON, NO_OPS = 102, 422
-PARSE_INLINE_CHARS: int = 4096
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Workshop:
-    """What turns are made with. ``prompts`` is the scheme ``plurnk://``, where prompts become entries."""
-
-    store: Store
-    dispatcher: Dispatcher
-    streams: Streams
-    bus: Bus
-    limits: Limits
-    packets: PacketMaker
-    previews: Previews
-    tiles: FileTiles
-    prompts: EntryStorage
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What the model said: statements, what stood between them, and what could not be read."""
-
-    completion: Completion
-    statements: tuple[Statement, ...]
-    prose: str
-    errors: tuple[ParseError, ...]
-
-
-def turn_status(rows: Sequence[LogEntry]) -> int:
-    """The last broadcast SEND's code, else 102; 422 when nothing was done."""
-    said = [row.signal for row in rows if row.op == "SEND" and row.pathname is None and row.status_rx < 400]
-    return said[-1] if said else CARRY_ON if rows else NO_OPS
-
-
-@dataclass(frozen=True, slots=True)
-class Job:
-    """A loop being worked on: by whom it is answered, and under which rules its statements are done."""
-
-    loop: Loop
-    provider: Provider
-    asker: Asker
-
-
-@dataclass(frozen=True, slots=True)
-class Done:
-    """A turn that has ended, and what its loop waits for before the next one."""
-
-    status: int
-    wait: Wait
 
 
 async def run_turn(shop: Workshop, job: Job) -> Done:
@@ -98,17 +38,20 @@ async def run_turn(shop: Workshop, job: Job) -> Done:
     """
     turn = await shop.store.write(partial(_begin, job.loop, shop.prompts))
     built = await _build(shop, job, turn)
-    failure: UpstreamFailed
     try:
-        answer = await _ask(shop, turn, job.provider, built.request)
+        answer = await ask(shop, turn, job.provider, built.request)
     except UpstreamFailed as error:
-        failure = error
-    else:
-        return await _do(shop, job, turn, built.packet, answer)
-    told = telemetry.ProviderError(message=f"The provider failed: {failure.detail}.")
-    end = TurnEnd(status=500, reason="provider_error", packet=msgspec.json.encode(built.packet), telemetry=(told,))
-    await shop.store.write(lambda tx: turns.end(tx, turn, end))
-    raise failure
+        failure = telemetry.ProviderError(message=f"The provider failed: {error.detail}.")
+        await shop.store.write(partial(_fail, turn, built.packet, failure))
+        raise
+    got = _answered(built.packet, answer, job.provider)
+    await shop.store.write(lambda tx: turns.answered(tx, turn, got))
+    return await do(shop, job, turn, answer)
+
+
+def _fail(turn: TurnRef, asked: Packet, failure: telemetry.ProviderError, tx: Tx) -> None:
+    turns.answered(tx, turn, TurnAnswer(packet=msgspec.json.encode(asked)))
+    turns.end(tx, turn, TurnEnd(status=500, reason="provider_error", telemetry=(failure,)))
 
 
 def _begin(loop: Loop, prompts: EntryStorage, tx: Tx) -> TurnRef:
@@ -155,73 +98,7 @@ async def _build(shop: Workshop, job: Job, turn: TurnRef) -> Built:
     return await shop.store.read(build)
 
 
-async def _ask(shop: Workshop, turn: TurnRef, provider: Provider, request: GenerateRequest) -> Answer:
-    """Send the packet; read the answer while it streams in."""
-    parser = Parser()
-    items: list[Item] = []
-    completion: Completion | None = None
-    with trio.move_on_after(shop.limits.fetch_timeout_s) as patience:
-        async with provider.generate(request) as deltas:
-            async for delta in deltas:
-                if isinstance(delta, Completion):
-                    completion = delta
-                    continue
-                told = TurnDelta(loop_id=turn.loop_id, turn_id=turn.turn_id, kind=delta.kind, text=delta.text)
-                shop.bus.tell(turn.session_id, told)
-                if delta.kind == "content":
-                    items += await _parse(parser, delta.text)
-    if patience.cancelled_caught:
-        raise UpstreamFailed(f"no answer within {shop.limits.fetch_timeout_s:g} s")
-    if completion is None:
-        raise UpstreamFailed("the answer has no end")
-    items += parser.close().items
-    return Answer(
-        completion,
-        tuple(item.statement for item in items if isinstance(item, StatementItem)),
-        "".join(item.text for item in items if isinstance(item, TextItem)).strip(),
-        tuple(item.error for item in items if isinstance(item, ErrorItem)),
-    )
-
-
-async def _parse(parser: Parser, text: str) -> list[Item]:
-    """Feed a delta; a gigantic one on a thread, since the worst texts take some 10 ms for 4,096 characters."""
-    if len(text) <= PARSE_INLINE_CHARS:
-        return parser.feed(text)
-    return await trio.to_thread.run_sync(parser.feed, text)
-
-
-async def _do(shop: Workshop, job: Job, turn: TurnRef, asked: Packet, answer: Answer) -> Done:
-    """Do the statements in order; the last one's transaction also ends the turn."""
-    provider = job.provider
-    todo = answer.statements[: shop.limits.max_commands]
-    rows: list[LogEntry] = []
-    ends: list[Done] = []  # the last one counts: what is undone is done again
-
-    def end(tx: Tx, last: LogEntry | None = None) -> None:
-        rows_done = rows if last is None else [*rows, last]
-        status = turn_status(rows_done)
-        wait = wait_after(tx.db, turn, status)
-        ends.append(Done(status, wait))
-        ended = TurnEnd(
-            status=status,
-            packet=msgspec.json.encode(_answered(asked, answer, provider)),
-            model=answer.completion.model or provider.model,
-            finish_reason=answer.completion.finish_reason,
-            usage=_usage(provider, answer.completion.usage),
-            telemetry=_telemetry(answer, rows_done, wait),
-        )
-        turns.end(tx, turn, ended)
-
-    for number, statement in enumerate(todo, 1):
-        also = end if number == len(todo) else None
-        row, _result = await shop.dispatcher.dispatch(turn, statement, job.asker, also=also)
-        rows.append(row)
-    if not todo:
-        await shop.store.write(end)
-    return ends[-1]
-
-
-def _answered(asked: Packet, answer: Answer, provider: Provider) -> Packet:
+def _answered(asked: Packet, answer: Answer, provider: Provider) -> TurnAnswer:
     completion = answer.completion
     assistant = Assistant(
         tokens=completion.usage.completion or provider.count_tokens(completion.content),
@@ -229,7 +106,12 @@ def _answered(asked: Packet, answer: Answer, provider: Provider) -> Packet:
         ops=tuple(map(localized, answer.statements)),
         reasoning="\n\n".join(filter(None, [completion.reasoning, answer.prose])),
     )
-    return packet.with_answer(asked, assistant, completion.raw)
+    return TurnAnswer(
+        packet=msgspec.json.encode(packet.with_answer(asked, assistant, completion.raw)),
+        model=completion.model or provider.model,
+        finish_reason=completion.finish_reason,
+        usage=_usage(provider, completion.usage),
+    )
 
 
 def _usage(provider: Provider, tokens: Tokens) -> Usage:
@@ -240,17 +122,3 @@ def _usage(provider: Provider, tokens: Tokens) -> Usage:
         reasoning=tokens.reasoning,
         cost_pico=provider.cost_for(tokens),
     )
-
-
-def _telemetry(answer: Answer, rows: Sequence[LogEntry], wait: Wait) -> tuple[Telemetry, ...]:
-    """What the next turn is told of this one."""
-    events: list[Telemetry] = [telemetry.action_failure(row) for row in rows if row.status_rx >= 400]
-    events += telemetry.parse_failures(answer.errors, answer.completion.content)
-    emitted = len(answer.statements)
-    if emitted > len(rows):
-        events.append(telemetry.max_commands(emitted=emitted, dropped=emitted - len(rows)))
-    if not emitted:
-        events.append(telemetry.NoOps())
-    if wait.in_vain:
-        events.append(telemetry.NothingToWaitFor())
-    return tuple(events)

@@ -261,12 +261,14 @@ class Message:
 class GenerateRequest:
     """One round trip: the messages exactly as stored in the turn's packet.
 
-    ``stable_prefix_chars`` counts how many characters of the first message are expected to come
-    again unchanged (prompt caching); ``reasoning_tokens`` 0 means "do not ask for reasoning".
+    For prompt caching: ``cache_marks`` are offsets in the first message, in characters, ascending. Up to each of
+    them it is expected to come again unchanged, and a mark that one turn has, the next one has, too: the first is
+    the end of what hardly ever changes, the others are the ends of what each turn has added.
+    ``reasoning_tokens`` 0 means "do not ask for reasoning".
     """
 
     messages: tuple[Message, ...]
-    stable_prefix_chars: int = 0
+    cache_marks: tuple[int, ...] = ()
     reasoning_tokens: int = 0
 
 

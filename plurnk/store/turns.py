@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import apsw
 import msgspec
@@ -18,15 +19,25 @@ from plurnk.wire.notifications import TelemetryEvent, Usage
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TurnEnd:
-    """What a turn's row gets when it ends. ``telemetry``: events for the next turn to show, once."""
+class TurnAnswer:
+    """What a turn's row gets when the provider has answered, or has failed for good."""
 
-    status: int
-    reason: str | None = None
-    packet: bytes | None = None
+    packet: bytes
     model: str | None = None
     finish_reason: str | None = None
     usage: Usage = field(default_factory=Usage)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TurnEnd:
+    """What a turn's row gets when it ends.
+
+    ``told`` and ``telemetry`` are for the next turn to show, once; ``told`` were announced by ``tell`` already.
+    """
+
+    status: int
+    reason: str | None = None
+    told: tuple[Telemetry, ...] = ()
     telemetry: tuple[Telemetry, ...] = ()
 
 
@@ -48,27 +59,43 @@ def begin(tx: Tx, loop: Loop) -> TurnRef:
     )
 
 
-def end(tx: Tx, turn: TurnRef, ended: TurnEnd) -> bool:
-    """Write the turn's end and announce its telemetry. The first end wins: False when it had one."""
-    usage = ended.usage
+def answered(tx: Tx, turn: TurnRef, answer: TurnAnswer) -> None:
+    """Write what was asked and what the answer has cost, before anything is done of it: the money is spent."""
+    usage = answer.usage
     tx.db.execute(
-        "UPDATE turns SET status = ?, reason = ?, ended_at = ?, packet = ?, model = ?, finish_reason = ?,"
-        " telemetry = ?, prompt_tokens = ?, completion_tokens = ?, cached_tokens = ?, reasoning_tokens = ?,"
-        " cost_pico = ?"
-        " WHERE id = ? AND ended_at IS NULL",
+        "UPDATE turns SET packet = ?, model = ?, finish_reason = ?, prompt_tokens = ?, completion_tokens = ?,"
+        " cached_tokens = ?, reasoning_tokens = ?, cost_pico = ? WHERE id = ?",
         (
-            ended.status,
-            ended.reason,
-            tx.now,
-            ended.packet.decode() if ended.packet is not None else None,
-            ended.model,
-            ended.finish_reason,
-            msgspec.json.encode(ended.telemetry).decode(),
+            answer.packet.decode(),
+            answer.model,
+            answer.finish_reason,
             usage.prompt,
             usage.completion,
             usage.cached,
             usage.reasoning,
             usage.cost_pico,
+            turn.turn_id,
+        ),
+    )
+
+
+def tell(tx: Tx, turn: TurnRef, event: Telemetry) -> None:
+    """Announce something of a turn that is open. Should the turn be cut off, the next one shows it."""
+    rows = query(tx.db, "SELECT telemetry FROM turns WHERE id = ?", (turn.turn_id,))
+    told = msgspec.json.encode((*_decoded(rows), event)).decode()
+    tx.db.execute("UPDATE turns SET telemetry = ? WHERE id = ?", (told, turn.turn_id))
+    tx.announce(turn.session_id, TelemetryEvent(loop_id=turn.loop_id, event=flat(event)))
+
+
+def end(tx: Tx, turn: TurnRef, ended: TurnEnd) -> bool:
+    """Write the turn's end and announce its telemetry. The first end wins: False when it had one."""
+    tx.db.execute(
+        "UPDATE turns SET status = ?, reason = ?, ended_at = ?, telemetry = ? WHERE id = ? AND ended_at IS NULL",
+        (
+            ended.status,
+            ended.reason,
+            tx.now,
+            msgspec.json.encode((*ended.told, *ended.telemetry)).decode(),
             turn.turn_id,
         ),
     )
@@ -89,7 +116,12 @@ def close_open(tx: Tx, loop_id: int, status: int, reason: str | None) -> None:
 
 def telemetry_before(db: apsw.Connection, turn: TurnRef) -> tuple[Telemetry, ...]:
     """What the turn before this one left to be told."""
-    rows = query(db, "SELECT telemetry FROM turns WHERE loop_id = ? AND seq = ?", (turn.loop_id, turn.turn_seq - 1))
+    return _decoded(
+        query(db, "SELECT telemetry FROM turns WHERE loop_id = ? AND seq = ?", (turn.loop_id, turn.turn_seq - 1))
+    )
+
+
+def _decoded(rows: list[Any]) -> tuple[Telemetry, ...]:
     return msgspec.json.decode(rows[0][0], type=tuple[Telemetry, ...]) if rows else ()
 
 
