@@ -192,9 +192,13 @@ class Settings:
     debug: bool = _variable("PLURNK_DEBUG", _boolean, "0", "1: log prompts and answers too")
     max_turns: int = _variable("PLURNK_MAX_TURNS", _integer(1), "999", "turns of a loop")
     max_commands: int = _variable("PLURNK_MAX_COMMANDS", _integer(1), "99", "statements of a turn that are run")
-    max_strikes: int = _variable("PLURNK_MAX_STRIKES", _integer(0), "3", "bad turns in a row that end a loop; 0: none")
-    min_cycles: int = _variable("PLURNK_MIN_CYCLES", _integer(2), "3", "repetitions that make a cycle")
-    max_cycle_period: int = _variable("PLURNK_MAX_CYCLE_PERIOD", _integer(1), "4", "longest cycle looked for, in turns")
+    max_strikes: int = _variable(
+        "PLURNK_MAX_STRIKES", _integer(0, 100), "3", "bad turns in a row that end a loop; 0: none"
+    )
+    min_cycles: int = _variable("PLURNK_MIN_CYCLES", _integer(2, 100), "3", "repetitions that make a cycle")
+    max_cycle_period: int = _variable(
+        "PLURNK_MAX_CYCLE_PERIOD", _integer(1, 100), "4", "longest cycle looked for, in turns"
+    )
     max_wakes: int = _variable("PLURNK_MAX_WAKES", _integer(0), "16", "wake loops in a row without a user's prompt")
     rpc_timeout_s: float = _variable("PLURNK_RPC_TIMEOUT", _seconds(1), "30000", "limit of a short request, ms")
     loop_timeout_s: float = _variable("PLURNK_LOOP_TIMEOUT", _seconds(1), "86400000", "limit of a loop, ms")
@@ -241,28 +245,23 @@ VARIABLES: Final[Mapping[str, Variable]] = MappingProxyType(
     {entry.metadata["variable"].name: entry.metadata["variable"] for entry in fields(Settings) if entry.metadata}
 )
 # Declared by the specification and checked here, but nothing reads them yet. A test holds this list to the truth.
-WITHOUT_EFFECT: Final = frozenset(
-    {
-        "PLURNK_DEBUG",
-        "PLURNK_MAX_CYCLE_PERIOD",
-        "PLURNK_MAX_STRIKES",
-        "PLURNK_MAX_WAKES",
-        "PLURNK_METRICS",
-        "PLURNK_MIN_CYCLES",
-        "PLURNK_PROVIDER_RETRIES",
-    }
-)
+WITHOUT_EFFECT: Final = frozenset({"PLURNK_DEBUG", "PLURNK_METRICS"})
 FIELDS: Final = {entry.metadata["variable"].name: entry.name for entry in fields(Settings) if entry.metadata}
 _PATHS: Final = ("PLURNK_SOCKET", "PLURNK_DB_PATH", "PLURNK_TLS_CERT", "PLURNK_TLS_KEY", "PLURNK_PERSONA")
 
-# Whom the port lets in, what a command may do, and to whom a key is sent is the operator's to say.
+# Whom the port lets in, what a command may do, and to whom keys and prompts are sent is the operator's to say.
 _OPERATORS: Final = re.compile(
-    r"PLURNK_(SANDBOX(_ACCEPT)?|HOST|AUTH|ALLOWED_ORIGINS|INSECURE|TLS_CERT|TLS_KEY)|\w+_BASE_URL|\w+__API_KEY_ENV"
+    r"PLURNK_(SANDBOX(_ACCEPT)?|HOST|AUTH|ALLOWED_ORIGINS|INSECURE|TLS_CERT|TLS_KEY)|\w+_BASE_URL|OLLAMA_HOST"
+    r"|\w+__API_KEY_ENV"
 )
 
 # Read by providers, not by us: (name, help). Those that hold a secret are masked by their names.
 PROVIDER_VARIABLES: Final[Mapping[str, str]] = MappingProxyType(
     {
+        "ANTHROPIC_API_KEY": "key of provider `anthropic`",
+        "ANTHROPIC_BASE_URL": "its server, if another than Anthropic's",
+        "GEMINI_API_KEY": "key of provider `google`",
+        "OLLAMA_HOST": "server of provider `ollama`, as ollama spells it; 127.0.0.1:11434 when it is not set",
         "OPENAI_API_KEY": "key of provider `openai`",
         "OPENAI_BASE_URL": "its server, if another than OpenAI's: any that speaks Chat Completions",
         "PLURNK_MOCK_SCRIPT": "script of provider `mock`",

@@ -90,6 +90,29 @@ def _log(parser: argparse.ArgumentParser) -> None:
     settings(parser, shown=False)
 
 
+def _packet(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "place",
+        metavar="LOOP[/TURN]",
+        nargs="?",
+        type=_coordinates,
+        default=(None, None),
+        help="as in plurnk log, whose rows begin LOOP/TURN/… [the last turn]",
+    )
+    parser.add_argument("--session", metavar="NAME", help="[the newest]")
+    parser.add_argument("--run", metavar="NAME", help="a run of the session [its first]")
+    as_json(parser, "print it as it is stored, as one line of JSON")
+    settings(parser, shown=False)
+
+
+def _coordinates(text: str) -> tuple[int, int | None]:
+    loop, slash, turn = text.partition("/")
+    try:
+        return positive(loop), positive(turn) if slash else None
+    except argparse.ArgumentTypeError:
+        raise argparse.ArgumentTypeError(f"expected LOOP/TURN, such as 1/2, or LOOP; got {text!r}") from None
+
+
 def _ps(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--all", action="store_true", help="those that are over, too")
     parser.add_argument("--session", metavar="NAME", help="[the newest 100 sessions]")
@@ -165,6 +188,20 @@ COMMANDS: Final[Mapping[str, Command]] = {
             ("plurnk log --session notes --follow", "and go on as it grows"),
         ),
         _log,
+    ),
+    "packet": Command(
+        "show what a model was sent",
+        "Print the packet of a turn as it was sent: the system message, then the user message, then what the model\n"
+        "answered; and how much of the system message was that of the turn before, which providers may have cached.\n"
+        "The table in the user message says which part takes how many tokens.\n"
+        "Exit code: 0, or 1 if there is no such turn, or no model was asked in it.",
+        (
+            ("plurnk packet", "of the last turn of the newest session"),
+            ("plurnk packet 1/2 --session notes", "of the second turn of the first loop, as plurnk log numbers them"),
+            ("plurnk packet 3", "of the last turn of the third loop"),
+            ("plurnk packet 1/2 --json | jq .system.log", "the rows of the log in it, for programs"),
+        ),
+        _packet,
     ),
     "ps": Command(
         "list the commands that run",

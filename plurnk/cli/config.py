@@ -19,8 +19,8 @@ A variable's value is taken from the last of these that has it: its default, `$X
 `./.env`, `.env.NAME` with `--config NAME`, the environment, its flag. The files hold `KEY=VALUE` lines, with quotes,
 comments and `export` if you like; nothing in them is interpolated. `./.env` and `.env.NAME` may come with a project,
 or be written by a command: not taken from them is what lets somebody in (`PLURNK_SANDBOX`, `_SANDBOX_ACCEPT`, `_HOST`,
-`_AUTH`, `_ALLOWED_ORIGINS`, `_INSECURE`, `_TLS_CERT`, `_TLS_KEY`) or says where a key is sent (each `…_BASE_URL` and
-`…__API_KEY_ENV`). Booleans are `0` or `1`. Values that cannot be used
+`_AUTH`, `_ALLOWED_ORIGINS`, `_INSECURE`, `_TLS_CERT`, `_TLS_KEY`) or says where keys and prompts are sent (each
+`…_BASE_URL`, `OLLAMA_HOST` and each `…__API_KEY_ENV`). Booleans are `0` or `1`. Values that cannot be used
 stop the start, all of them listed; an unknown `PLURNK_…` is a warning. `plurnk config` shows what holds and where it
 came from.
 
@@ -34,8 +34,29 @@ lie `token`, `daemon.url` (the address of the daemon that runs) and `daemon.log`
 ## Models
 
 `PLURNK_MODEL_<alias>=<provider>/<model id>` names a model, `PLURNK_MODEL=<alias>` chooses one. What concerns one alias
-only is `PLURNK_MODEL_<alias>__BASE_URL`, `…__API_KEY_ENV` (the name of the variable that holds its key), `…__CONTEXT`
-(tokens) and `…__TEMPERATURE`.
+only:
+
+| variable | meaning |
+|---|---|
+| `PLURNK_MODEL_<alias>__BASE_URL` | its server; no key is sent there but the one of the next |
+| `…__API_KEY_ENV` | the name of the variable that holds its key |
+| `…__CONTEXT` | tokens that the model can take; `ollama` is told to, and takes {context} when it is not set |
+| `…__TEMPERATURE` | a number like `0.7` |
+| `…__MAX_TOKENS` | of an answer with its reasoning, `anthropic` only; 32000 when it is not set |
+| `…__PRICES` | USD for a million tokens of prompt, cached prompt and completion: `3/0.3/15`; without it costs are 0 |
+
+A vendor that charges for keeping a prompt has that price as a fourth number (`3/0.3/15/3.75`).
+
+When `PLURNK_MODEL` is not set, the daemon takes what is plainly meant, and says what and why (`plurnk run`, `plurnk
+doctor`, its log): the one alias that is configured; else the vendor of the one key that is set, with the model below;
+else the first model of a server that answers on `http://`, at `OPENAI_BASE_URL` or `OLLAMA_HOST`; else, and when there
+are several aliases or keys, `demo`. `PLURNK_MODEL=demo` asks nobody.
+
+| key | model |
+|---|---|
+{defaults}
+
+What the providers read:
 
 | variable | meaning |
 |---|---|
@@ -60,12 +81,18 @@ def main(options: argparse.Namespace) -> int:
 
 def reference() -> str:
     """Return ``docs/configuration.md``."""
+    from plurnk.engine.choosing import DEFAULT_MODELS  # noqa: PLC0415 – the engine, for the one who writes the docs
+    from plurnk.providers.ollama import DEFAULT_CONTEXT_TOKENS  # noqa: PLC0415 – as above
+
     variables = "\n".join(
         f"| `{name}` | `{variable.flag}` | {_default(variable)} | {variable.help}{_caveat(name)} |"
         for name, variable in VARIABLES.items()
     )
     foreign = "\n".join(f"| `{name}` | {meaning} |" for name, meaning in PROVIDER_VARIABLES.items())
-    return _REFERENCE.format(variables=variables, foreign=foreign)
+    defaults = "\n".join(f"| `{key}` | `{vendor}/{model}` |" for key, (vendor, model) in DEFAULT_MODELS.items())
+    return _REFERENCE.format(
+        variables=variables, foreign=foreign, defaults=defaults, context=f"{DEFAULT_CONTEXT_TOKENS:,}"
+    )
 
 
 def _default(variable: Variable) -> str:

@@ -19,6 +19,7 @@ from plurnk.cli.rows import printable
 from plurnk.cli.settings import load
 from plurnk.client import ClientError, RequestError, open_client
 from plurnk.config import VARIABLES, BadConfiguration, Settings
+from plurnk.engine.choosing import choose_model
 from plurnk.engine.models import open_models
 from plurnk.errors import PlurnkError
 from plurnk.plugins.registry import ProviderPlugins, load_executors
@@ -144,14 +145,17 @@ def _silent(pid: int | None, settings: Settings) -> Finding:
 async def _model(settings: Settings) -> Finding:
     """Make the provider as a loop would; nothing is asked of it."""
     try:
-        async with open_models(settings.env, ProviderPlugins()) as models:
+        choice = await choose_model(settings.env)
+        async with open_models(choice.env, ProviderPlugins()) as models:
             alias = models.resolve(None)
             await models.provider(None)
     except PlurnkError as error:
         return Finding(about="model", state="bad", text=error.detail)
+    as_ = f", as {choice.why}" if choice.why else ""
     if alias.provider == "demo":
-        return Finding(about="model", state="note", text="none but the demo; PLURNK_MODEL chooses a real one")
-    return Finding(about="model", state="well", text=f"{alias.name}: {alias.model} by {alias.provider}")
+        return Finding(about="model", state="note", text=f"none but the demo{as_}; PLURNK_MODEL chooses a real one")
+    how = "; PLURNK_MODEL chooses another" if choice.why else ""
+    return Finding(about="model", state="well", text=f"{alias.name}: {alias.model} by {alias.provider}{as_}{how}")
 
 
 def _commands(diagnosis: Diagnosis) -> list[Finding]:

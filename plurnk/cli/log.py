@@ -29,7 +29,9 @@ def main(options: argparse.Namespace) -> int:
         attached = await attach_to_existing(client, options.session, options.run)
         last = 0
         while True:
-            page: LogReadResult = await client.call("log.read", LogReadParams(since_id=last, limit=_PAGE))
+            page: LogReadResult = await client.call(
+                "log.read", LogReadParams(run_id=attached.run_id, since_id=last, limit=_PAGE)
+            )
             for entry in page.entries:
                 show(entry)
                 last = entry.id

@@ -92,9 +92,10 @@ async def _who_answers(client: Client, wanted: str | None) -> str:
     providers: ProvidersListResult = await client.call("providers.list")
     for alias in providers.aliases:
         if alias.alias == wanted if wanted else alias.active:
+            as_ = f", as {providers.why}" if providers.why and alias.active else ""
             if alias.provider == "demo":
-                return (
-                    "model: none. This is the demo that comes with plurnk; PLURNK_MODEL chooses a real one (see README)"
-                )
-            return f"model {alias.alias}: {alias.model} by {alias.provider}"
+                demo = f"model: none. This is the demo that comes with plurnk{as_}"
+                return f"{demo}; PLURNK_MODEL chooses a real one (see README)"
+            how = "; PLURNK_MODEL chooses another (see README)" if as_ else ""
+            return f"model {alias.alias}: {alias.model} by {alias.provider}{as_}{how}"
     return f"model {wanted or 'not configured'}"

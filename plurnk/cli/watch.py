@@ -138,7 +138,7 @@ class Watch:
 
     async def _cancel(self) -> None:
         try:
-            await self._client.call("loop.cancel", {"reason": "Ctrl-C"})
+            await self._client.call("loop.cancel", {"reason": "Ctrl-C", "loopId": self._loop_id})
         except (ClientError, RequestError) as error:
             self._shown.note(f"it could not be cancelled: {error}")
 

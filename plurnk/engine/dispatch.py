@@ -42,11 +42,15 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asker:
-    """Who wants operations done, under which rules, and how long that has waited to be allowed to."""
+    """Who wants operations done, under which rules, and how long that has waited to be allowed to.
+
+    ``read_max_chars``: what one READ returns at most; None: as much as the limits say.
+    """
 
     origin: Origin
     flags: LoopFlags
     project_root: str | None
+    read_max_chars: int | None = None
     patience: Patience = field(default_factory=Patience)
 
 
@@ -179,7 +183,7 @@ class Dispatcher:
             streams=self._streams,
             commands=self._commands,
             project_root=asker.project_root,
-            read_max_chars=self._limits.read_max_chars,
+            read_max_chars=asker.read_max_chars or self._limits.read_max_chars,
             match_timeout_s=self._limits.match_timeout_s,
             hidden=self.hidden,
         )

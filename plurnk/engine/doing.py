@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from plurnk.engine.asking import Answer
 from plurnk.engine.waiting import Wait, wait_after
 from plurnk.engine.workshop import Job, Workshop
-from plurnk.rules import telemetry
+from plurnk.rules import rails, telemetry
+from plurnk.rules.rails import Judgment, Mark, Rails
 from plurnk.rules.telemetry import Telemetry
 from plurnk.store import turns
 from plurnk.store.database import Tx
@@ -17,14 +18,17 @@ from plurnk.store.turns import TurnEnd
 from plurnk.wire.notifications import LogEntry
 
 CARRY_ON, NO_OPS = 102, 422
+LAST = frozenset({200, 499})
+"""The statuses of a turn that is the last one of its loop."""
 
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """A turn that has ended, and what its loop waits for before the next one."""
+    """A turn that has ended, and what its loop waits for before the next one, if ``strikes_out`` does not end it."""
 
     status: int
     wait: Wait
+    strikes_out: bool
 
 
 def turn_status(rows: Sequence[LogEntry]) -> int:
@@ -35,7 +39,8 @@ def turn_status(rows: Sequence[LogEntry]) -> int:
 
 async def do(shop: Workshop, job: Job, turn: TurnRef, answer: Answer) -> Done:
     """Do the statements in order; the last one's transaction also ends the turn."""
-    todo = answer.statements[: shop.limits.max_commands]
+    limits = shop.limits
+    todo = answer.statements[: limits.max_commands]
     rows: list[LogEntry] = []
     ends: list[Done] = []  # the last one counts: what is undone is done again
 
@@ -43,11 +48,17 @@ async def do(shop: Workshop, job: Job, turn: TurnRef, answer: Answer) -> Done:
         rows_done = rows if last is None else [*rows, last]
         status = turn_status(rows_done)
         wait = wait_after(tx.db, turn, status)
-        ends.append(Done(status, wait))
+        mark = Mark(rails.fingerprint(todo, parks=wait.parks), rails.fault(rows_done))
+        before = turns.marks(tx.db, turn.loop_id, last=limits.rails.span_turns - 1)
+        judged = rails.judge([*before, mark], limits.rails)
+        ends.append(Done(status, wait, strikes_out=judged.is_over))
+        goes_on = status not in LAST and not judged.is_over
+        remaining = job.loop.max_turns - turn.turn_seq if goes_on else 0
         ended = TurnEnd(
             status=status,
             told=answer.retries,
-            telemetry=_telemetry(answer, rows_done, wait),
+            telemetry=(*_telemetry(answer, rows_done, wait), *_warnings(judged, limits.rails, remaining)),
+            mark=mark,
         )
         turns.end(tx, turn, ended)
 
@@ -72,3 +83,13 @@ def _telemetry(answer: Answer, rows: Sequence[LogEntry], wait: Wait) -> tuple[Te
     if wait.in_vain:
         events.append(telemetry.NothingToWaitFor())
     return tuple(events)
+
+
+def _warnings(judged: Judgment, limits: Rails, remaining: int) -> Iterator[Telemetry]:
+    """What the next turn is told of how the loop may be ended; ``remaining`` turns are left to it, itself included."""
+    if judged.reason is not None:
+        yield telemetry.strike(streak=judged.streak, max_strikes=limits.max_strikes, reason=judged.reason)
+    if judged.period is not None:
+        yield telemetry.cycle(period=judged.period, cycles=limits.min_cycles)
+    if 0 < remaining <= limits.max_strikes:
+        yield telemetry.sudden_death(remaining=remaining)

@@ -15,10 +15,12 @@ import trio
 from plurnk.engine.asked import Suspended
 from plurnk.engine.dispatch import Asker
 from plurnk.engine.models import Models
+from plurnk.engine.packets import ContextExceeded
 from plurnk.engine.turn import run_turn
 from plurnk.engine.waiting import Bell, Wait, has_settled, is_over
 from plurnk.engine.workshop import Job, Workshop
 from plurnk.errors import Malformed, NotFound, OutOfRoom, Unsupported, UpstreamFailed
+from plurnk.rules.context import read_limit_chars
 from plurnk.store import conclusions, log, loops, sessions, turns
 from plurnk.store.database import StoreFailed, Tx
 from plurnk.store.loops import Loop
@@ -37,15 +39,17 @@ RETRY_S: float = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """How a loop ended (SPEC 3.1). ``reason`` None: as it should."""
+    """How a loop ended (SPEC 3.1). ``reason`` None: as it should; ``error`` says what it does not tell."""
 
     status: int
     reason: str | None = None
+    error: str | None = None
 
 
 DONE = Ending(200)
 CANCELLED = Ending(499, "cancelled")
 TIMEOUT = Ending(504, "timeout")
+STRUCK_OUT = Ending(499, "strike_threshold")
 _BY_TURN_STATUS = {200: DONE, 499: Ending(499, "external")}
 
 
@@ -111,10 +115,13 @@ class Driver:
             except Suspended:
                 logger.info("loop %d waits for an answer, and goes on with the next start", loop.id)
                 ending = None
+            except ContextExceeded as error:
+                logger.warning("loop %d: %s", loop.id, error.detail)
+                ending = Ending(413, "context_exceeded", error.detail)
             except (UpstreamFailed, Malformed, Unsupported) as error:
                 # The last two: an alias or provider that was there when the loop was queued is gone.
                 logger.warning("loop %d: %s", loop.id, error.detail)
-                ending = Ending(500, "provider_error")
+                ending = Ending(500, "provider_error", error.detail)
             except Exception:
                 logger.exception("loop %d failed", loop.id)
                 ending = Ending(500, "internal_error")
@@ -144,8 +151,9 @@ class Driver:
         turns.close_open(tx, loop_id, ending.status, ending.reason)
         log.abandon_of_loop(tx, loop_id)
         with suppress(NotFound):  # its session was deleted meanwhile
-            if loops.end(tx, loop_id, ending.status, ending.reason) and ending == DONE:
-                conclusions.wake_untold(tx, self._run_id, has_provider=self._models.has)
+            ended = loops.end(tx, loop_id, ending.status, ending.reason, error=ending.error)
+            if ended and ending == DONE:
+                conclusions.wake_untold(tx, self._run_id, self._shop.streams.wake_rules)
 
     async def _persist(self, unit: Callable[[Tx], T]) -> T:
         """Write ``unit``; while the disk is full or fails, try again: a run must not stop for that."""
@@ -161,7 +169,12 @@ class Driver:
         provider = await self._models.provider(loop.alias)
         session = await self._shop.store.read(lambda db: sessions.get(db, loop.session_id))
         flags = msgspec.json.decode(loop.flags, type=LoopFlags)
-        asker = Asker(origin="model", flags=flags, project_root=session.project_root)
+        asker = Asker(
+            origin="model",
+            flags=flags,
+            project_root=session.project_root,
+            read_max_chars=read_limit_chars(provider.context_size, self._shop.limits.read_max_chars),
+        )
         job = Job(loop, provider, asker)
         done = await self._shop.store.read(lambda db: loops.turns_of(db, loop.id))
         # What waited for an answer when the daemon was stopped is answered before the loop goes on.
@@ -177,6 +190,8 @@ class Driver:
             deadline = own_deadline + asker.patience.waited_s
             if ended.status in _BY_TURN_STATUS:
                 return _BY_TURN_STATUS[ended.status]
+            if ended.strikes_out:
+                return STRUCK_OUT
             if done < loop.max_turns:
                 with trio.move_on_at(deadline):
                     await self._wait(loop, ended.wait)

@@ -150,7 +150,7 @@ class Engine:
             loop = await self.store.read(lambda db: loops.get(db, loop_id))
             if loop.status in (loops.QUEUED, loops.RUNNING):
                 told = await end.wait()
-                loop = replace(loop, status=told.final_status, reason=told.reason)
+                loop = replace(loop, status=told.final_status, reason=told.reason, error=told.error)
             return loop
         finally:
             self._waiters[loop_id].discard(end)
@@ -172,16 +172,24 @@ class Engine:
 
     # -- cancelling
 
-    async def cancel(self, run_id: int, reason: str, *, queued_too: bool = False) -> Cancelled:
+    async def cancel(
+        self, run_id: int, reason: str, *, queued_too: bool = False, loop_id: int | None = None
+    ) -> Cancelled:
         """End the run's live loop; with ``queued_too`` drop those that wait. Returns when it is announced.
 
+        ``loop_id``: end that loop of the run, be it live or queued, and no other.
         Two cancels of the same loop, or one of a loop that just ended, are both answered.
         """
         dropped: list[int] = []
         if queued_too:
             dropped = await self.store.write(lambda tx: loops.drop_queued(tx, run_id, reason))
         loop = await self.store.read(lambda db: loops.live(db, run_id))
-        if loop is None:
+        if loop_id is not None and (loop is None or loop.id != loop_id or loop.status == loops.QUEUED):
+            if await self.store.write(lambda tx: loops.drop(tx, run_id, loop_id, reason)):
+                return Cancelled(None, (loop_id,))
+            # It may have come to be the live one between the two looks.
+            loop = await self.store.read(lambda db: loops.live(db, run_id))
+        if loop is None or loop_id not in (None, loop.id):
             return Cancelled(None, tuple(dropped))
         self.drive(run_id)  # whoever has queued it may not have come to that yet
         driver = self._drivers.get(run_id)
@@ -211,7 +219,8 @@ class Engine:
         """Close what the last daemon left open and drive what it left to do (SPEC 7.2)."""
         for failure in await settle_all(self.store, self.hidden):
             logger.error("what an accepted change was cut off at could not be undone: %s", failure.detail)
-        recovered = await self.store.write(lambda tx: recovery.recover(tx, resume=resume, has_provider=self.models.has))
+        rules = self.streams.wake_rules
+        recovered = await self.store.write(lambda tx: recovery.recover(tx, resume=resume, rules=rules))
         if recovered.turns or recovered.loops or recovered.streams:
             logger.warning(
                 "the last daemon was cut off: %d turns and %d streams closed as interrupted, %d loops found running",

@@ -31,9 +31,12 @@ class Alias:
 
 
 class Models:
-    """The aliases of an environment, and a provider for each that was asked for. Made by ``open_models``."""
+    """The aliases of an environment, and a provider for each that was asked for. Made by ``open_models``.
 
-    def __init__(self, env: Mapping[str, str], plugins: ProviderPlugins) -> None:
+    ``why`` is a clause that says why the active one is (``choosing``), "" when somebody has said so.
+    """
+
+    def __init__(self, env: Mapping[str, str], plugins: ProviderPlugins, why: str = "") -> None:
         self._env = env
         self._plugins = plugins
         self._making = trio.Lock()
@@ -41,10 +44,7 @@ class Models:
         self._providers: dict[str, Provider] = {}
         self.aliases = {alias.name: alias for alias in _aliases(env)}
         self.active = env.get("PLURNK_MODEL") or DEMO
-
-    def has(self, name: str | None) -> bool:
-        """Tell whether there is such an alias; None: the active one. May be called on any thread."""
-        return (name or self.active) in self.aliases
+        self.why = why
 
     def resolve(self, name: str | None) -> Alias:
         """The alias of that name, or the active one.
@@ -98,7 +98,7 @@ class Models:
 
 
 def has_alias(env: Mapping[str, str], name: str | None) -> bool:
-    """As ``Models.has``, of the models of this environment."""
+    """Tell whether the environment has such an alias; None: the active one. May be called on any thread."""
     return any(alias.name == (name or env.get("PLURNK_MODEL") or DEMO) for alias in _aliases(env))
 
 
@@ -108,7 +108,16 @@ def _aliases(env: Mapping[str, str]) -> list[Alias]:
     Raises:
         Malformed: a value is not ``provider/model``.
     """
-    found = [Alias(DEMO, DEMO, DEMO)]
+    return [Alias(DEMO, DEMO, DEMO), *configured_aliases(env)]
+
+
+def configured_aliases(env: Mapping[str, str]) -> list[Alias]:
+    """Every ``PLURNK_MODEL_<name>``, by name.
+
+    Raises:
+        Malformed: a value is not ``provider/model``.
+    """
+    found: list[Alias] = []
     for key in sorted(env):
         if not key.startswith(_PREFIX) or "__" in key[len(_PREFIX) :]:
             continue
@@ -120,13 +129,13 @@ def _aliases(env: Mapping[str, str]) -> list[Alias]:
 
 
 @asynccontextmanager
-async def open_models(env: Mapping[str, str], plugins: ProviderPlugins) -> AsyncIterator[Models]:
+async def open_models(env: Mapping[str, str], plugins: ProviderPlugins, why: str = "") -> AsyncIterator[Models]:
     """The models of ``env``; leaving the block closes the HTTP client, if one was made.
 
     Raises:
         Malformed: an alias is not ``provider/model``, or the active one does not exist.
     """
-    models = Models(env, plugins)
+    models = Models(env, plugins, why)
     models.resolve(None)
     async with AsyncExitStack() as resources:
         resources.push_async_callback(models.aclose)

@@ -3,26 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from itertools import count
 from typing import Any, cast
+
+import msgspec
 
 from plurnk.content import mimetypes
 from plurnk.content.previews.plain import binary_preview, preview
 from plurnk.engine.file_tiles import WINDOW_FACTOR, Tiles
 from plurnk.engine.limits import Limits
 from plurnk.engine.previews import ORDERS_MAX_BYTES, ContentId, Order, Orders, Previews
-from plurnk.language.ast import UrlTarget
+from plurnk.engine.run_texts import RunTexts
+from plurnk.errors import TooLarge
+from plurnk.language.ast import LocalTarget, Target, UrlTarget
 from plurnk.language.targets import canonical, entry_address
 from plurnk.plugins.api import ChannelSpec, GenerateRequest, Message, Provider, Scheme
 from plurnk.rules import packet
-from plurnk.rules.blocks import render_log_row
+from plurnk.rules.context import packet_limit
+from plurnk.rules.fitting import Folds
 from plurnk.rules.packet import Packet
+from plurnk.rules.shown import index_text
 from plurnk.rules.snapshot import IndexChannel, IndexEntry, LogRow, PacketInputs
-from plurnk.store import channels, conclusions, entries, log, loops, sessions, turns
+from plurnk.store import channels, conclusions, entries, log, loops, packets, sessions, turns
 from plurnk.store.channels import Channel
 from plurnk.store.entries import Entry
 from plurnk.store.log import TurnRef
 from plurnk.store.loops import Loop
+from plurnk.store.packets import Pieces
 from plurnk.store.query import Snapshot
 from plurnk.wire.notifications import LogEntry
 
@@ -33,6 +41,11 @@ KEPT_RUNS: int = 32
 """Runs whose rendered log is kept in memory."""
 
 _READS = frozenset({"READ", "FIND"})
+_TRANSFERS = frozenset({"COPY", "MOVE"})
+
+
+class ContextExceeded(TooLarge):
+    """The prompt, with what goes before and after it, is more than the model's context has room for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,20 +58,16 @@ class Papers:
 
 @dataclass(frozen=True, slots=True)
 class Built:
-    """The packet of a turn, what is asked of the provider (its two messages), and previews that it lacks."""
+    """The packet of a turn, how it is kept, what is asked of the provider, and previews that the packet lacks.
+
+    ``folds``: how far the log had to be folded for it, None where no further than before.
+    """
 
     packet: Packet
+    pieces: Pieces
     request: GenerateRequest
+    folds: Folds | None
     orders: tuple[Order, ...]
-
-
-@dataclass(slots=True)
-class _Read:
-    """A run's log as far as it was read: the texts of its rows that are not hidden, up to row ``last_id``."""
-
-    version: int
-    last_id: int = 0
-    texts: list[str] = field(default_factory=list[str])
 
 
 class PacketMaker:
@@ -72,35 +81,74 @@ class PacketMaker:
         self.limits = limits
         self.schemes = schemes
         self.previews = previews
-        self._logs: dict[int, _Read] = {}
+        self._kept: dict[int, RunTexts] = {}
+        self._builds = count()
+        self._newest: dict[int, int] = {}
 
     def build(self, provider: Provider, loop: Loop, turn: TurnRef, tiles: Tiles, db: Snapshot) -> Built:
         """The packet of the turn, complete but for its orders: there the plain previews stand.
 
         ``tiles``: the indexed files as they were on disk a moment ago.
+
+        Raises:
+            ContextExceeded: what cannot be left out does not fit into the model's context.
         """
+        number = self._newest[loop.run_id] = next(self._builds)
+        kept = self._kept.pop(loop.run_id, None) or RunTexts.open(db, loop.run_id)
         orders = Orders(ORDERS_MAX_BYTES)
+        folds = packets.folds(db, loop.run_id)
         inputs = PacketInputs(
             definition=self.papers.definition,
             persona=self._persona(db, loop),
-            index=tuple(self._index(db, loop, tiles, orders)),
-            log=tuple(self._log(db, loop.run_id)),
+            index=[index_text(entry, provider.count_tokens) for entry in self._index(db, loop, tiles, orders)],
+            log=kept.read(db, folds, self._row, provider, provider.count_tokens),
             prompts=tuple(loops.prompts(db, loop)),
             errors=turns.telemetry_before(db, turn),
             turn_number=turn.turn_seq,
             max_turns=loop.max_turns,
             context_size=provider.context_size,
+            limit=self._limit(db, provider, turn),
+            folds=folds,
+            recent_from=log.recent_from(db, turn),
         )
-        made = packet.build(inputs, provider.count_tokens)
-        return Built(made, self._request(made), tuple(orders.all))
+        try:
+            made, fitted = packet.build(inputs, provider.count_tokens)
+        except TooLarge as error:
+            raise ContextExceeded(error.detail) from None
+        pieces = kept.pieces(db, made, fitted)
+        marks = packet.cache_marks(made, kept.log_ends(fitted))
+        self._keep(loop.run_id, kept, number)
+        return Built(
+            packet=made,
+            pieces=pieces,
+            request=self._request(made, marks),
+            folds=fitted.folds if fitted.folded_rows else None,
+            orders=tuple(orders.all),
+        )
 
-    def _request(self, made: Packet) -> GenerateRequest:
+    def _keep(self, run_id: int, kept: RunTexts, number: int) -> None:
+        """Keep what was read, unless another build has begun since: one that was abandoned knows an older log."""
+        if self._newest.get(run_id) != number:
+            return
+        self._kept[run_id] = kept  # at the end: the first is the one that was not asked for longest
+        while len(self._kept) > KEPT_RUNS:
+            oldest = next(iter(self._kept))
+            self._kept.pop(oldest, None)
+            self._newest.pop(oldest, None)
+
+    def _limit(self, db: Snapshot, provider: Provider, turn: TurnRef) -> int | None:
+        if provider.context_size is None:
+            return None
+        estimated, counted = turns.last_counted(db, turn)
+        return packet_limit(provider.context_size, self.limits.reasoning_tokens, estimated=estimated, counted=counted)
+
+    def _request(self, made: Packet, marks: tuple[int, ...]) -> GenerateRequest:
         return GenerateRequest(
             messages=(
                 Message(role="system", content=packet.render_system(made)),
                 Message(role="user", content=packet.render_user(made)),
             ),
-            cache_marks=(packet.stable_prefix_chars(made),),
+            cache_marks=marks,
             reasoning_tokens=self.limits.reasoning_tokens,
         )
 
@@ -196,25 +244,6 @@ class PacketMaker:
             total_lines=channel.lines,
         )
 
-    def _log(self, db: Snapshot, run_id: int) -> list[str]:
-        """The texts of the run's rows.
-
-        What is kept is taken out while it is read on, so that two builds, one of which may have been
-        abandoned, never share it.
-        """
-        version = log.version(db, run_id)
-        read = self._logs.pop(run_id, None)
-        if read is None or read.version != version:
-            read = _Read(version)
-        for row, hidden in log.of_run(db, run_id, after_id=read.last_id):
-            if not hidden:
-                read.texts.append(render_log_row(self._row(row)))
-            read.last_id = row.id
-        self._logs[run_id] = read  # at the end: the first is the one that was not asked for longest
-        while len(self._logs) > KEPT_RUNS:
-            self._logs.pop(next(iter(self._logs)), None)
-        return read.texts
-
     def _row(self, row: LogEntry) -> LogRow:
         shows_content = row.op in _READS
         return LogRow(
@@ -225,6 +254,7 @@ class PacketMaker:
             origin=row.origin,
             status=row.status_rx,
             target=self._target(row),
+            destination=self._destination(row),
             matcher=_matcher(row.tx.get("body")),
             matches=row.rx.get("matches"),
             content=row.rx.get("content") if shows_content else None,
@@ -239,23 +269,35 @@ class PacketMaker:
         )
 
     def _target(self, row: LogEntry) -> str | None:
-        """The canonical address, with ``#channel`` unless that is the default one."""
         if row.pathname is None:
             return None
         if row.scheme is None:
             return row.pathname
-        address = canonical(
+        return self._address(
             UrlTarget(
                 raw="",
                 scheme=row.scheme,
                 hostname=row.hostname,
                 port=row.port,
                 pathname=row.pathname,
+                fragment=row.fragment,
             )
         )
-        scheme = self.schemes.get(row.scheme)
+
+    def _destination(self, row: LogEntry) -> str | None:
+        body = row.tx.get("body")
+        if row.op not in _TRANSFERS or not isinstance(body, dict):
+            return None
+        target: Target = msgspec.convert(body, UrlTarget | LocalTarget)
+        return target.raw if isinstance(target, LocalTarget) else self._address(target)
+
+    def _address(self, target: UrlTarget) -> str:
+        """The canonical address, with ``#channel`` unless that is the default one."""
+        scheme = self.schemes.get(target.scheme)
         default = scheme.manifest.default_channel if scheme is not None else None
-        return address if row.fragment in (None, default) else f"{address}#{row.fragment}"
+        return canonical(
+            msgspec.structs.replace(target, fragment=None if target.fragment == default else target.fragment)
+        )
 
 
 def _command(row: LogEntry) -> str | None:

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from functools import partial
 
-import msgspec
-
 from plurnk.engine.asking import Answer, ask
 from plurnk.engine.doing import Done, do
-from plurnk.engine.packets import Built
+from plurnk.engine.packets import Built, ContextExceeded
 from plurnk.engine.workshop import Job, Workshop
 from plurnk.errors import UpstreamFailed
 from plurnk.language.ast import Edit, Exec, UrlTarget
@@ -17,8 +15,9 @@ from plurnk.plugins.api import ChannelContent, EntryContent, EntryStorage, Provi
 from plurnk.plugins.api import Usage as Tokens
 from plurnk.rules import packet, telemetry
 from plurnk.rules.conclusions import how
+from plurnk.rules.fitting import Folds
 from plurnk.rules.packet import Assistant, Packet
-from plurnk.store import conclusions, entries, log, loops, subscriptions, turns
+from plurnk.store import conclusions, entries, log, loops, packets, subscriptions, turns
 from plurnk.store.database import Tx
 from plurnk.store.log import TurnRef
 from plurnk.store.loops import Loop
@@ -32,26 +31,41 @@ async def run_turn(shop: Workshop, job: Job) -> Done:
     """Run the loop's next turn to its end.
 
     Raises:
+        ContextExceeded: the prompt does not fit; the turn has ended 413.
         UpstreamFailed: the provider failed; the turn has ended 500.
 
     Cancelled: the turn's row is still open; what was dispatched is committed.
     """
     turn = await shop.store.write(partial(_begin, job.loop, shop.prompts))
-    built = await _build(shop, job, turn)
+    built: Built | None = None
     try:
+        built = await _build(shop, job, turn)
+        if built.folds is not None:
+            await shop.store.write(partial(_fold, turn, built.folds, built.packet))
         answer = await ask(shop, turn, job.provider, built.request)
-    except UpstreamFailed as error:
-        failure = telemetry.ProviderError(message=f"The provider failed: {error.detail}.")
-        await shop.store.write(partial(_fail, turn, built.packet, failure))
-        raise
-    got = _answered(built.packet, answer, job.provider)
-    await shop.store.write(lambda tx: turns.answered(tx, turn, got))
-    return await do(shop, job, turn, answer)
+    except (ContextExceeded, UpstreamFailed) as error:
+        failed = error
+    else:
+        await shop.store.write(partial(_answered, turn, built, answer, job.provider))
+        return await do(shop, job, turn, answer)
+    await shop.store.write(partial(_fail, turn, built, failed))
+    raise failed
 
 
-def _fail(turn: TurnRef, asked: Packet, failure: telemetry.ProviderError, tx: Tx) -> None:
-    turns.answered(tx, turn, TurnAnswer(packet=msgspec.json.encode(asked)))
-    turns.end(tx, turn, TurnEnd(status=500, reason="provider_error", telemetry=(failure,)))
+def _fold(turn: TurnRef, folds: Folds, asked: Packet, tx: Tx) -> None:
+    packets.fold(tx, turn.run_id, folds)
+    turns.tell(tx, turn, asked.user.telemetry.errors[-1])
+
+
+def _fail(turn: TurnRef, asked: Built | None, failed: ContextExceeded | UpstreamFailed, tx: Tx) -> None:
+    if asked is not None:
+        packets.put(tx, turn, asked.packet, asked.pieces)
+    if isinstance(failed, ContextExceeded):
+        end = TurnEnd(status=413, reason="context_exceeded")
+    else:
+        told = telemetry.ProviderError(message=f"The provider failed: {failed.detail}.")
+        end = TurnEnd(status=500, reason="provider_error", telemetry=(told,))
+    turns.end(tx, turn, end)
 
 
 def _begin(loop: Loop, prompts: EntryStorage, tx: Tx) -> TurnRef:
@@ -98,7 +112,7 @@ async def _build(shop: Workshop, job: Job, turn: TurnRef) -> Built:
     return await shop.store.read(build)
 
 
-def _answered(asked: Packet, answer: Answer, provider: Provider) -> TurnAnswer:
+def _answered(turn: TurnRef, asked: Built, answer: Answer, provider: Provider, tx: Tx) -> None:
     completion = answer.completion
     assistant = Assistant(
         tokens=completion.usage.completion or provider.count_tokens(completion.content),
@@ -106,12 +120,13 @@ def _answered(asked: Packet, answer: Answer, provider: Provider) -> TurnAnswer:
         ops=tuple(map(localized, answer.statements)),
         reasoning="\n\n".join(filter(None, [completion.reasoning, answer.prose])),
     )
-    return TurnAnswer(
-        packet=msgspec.json.encode(packet.with_answer(asked, assistant, completion.raw)),
+    packets.put(tx, turn, packet.with_answer(asked.packet, assistant, completion.raw), asked.pieces)
+    got = TurnAnswer(
         model=completion.model or provider.model,
         finish_reason=completion.finish_reason,
         usage=_usage(provider, completion.usage),
     )
+    turns.answered(tx, turn, got)
 
 
 def _usage(provider: Provider, tokens: Tokens) -> Usage:

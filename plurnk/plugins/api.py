@@ -274,12 +274,16 @@ class GenerateRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Usage:
-    """Tokens as the provider reported them; ``cached`` is part of ``prompt``, ``reasoning`` of ``completion``."""
+    """Tokens as the provider reported them; ``cached`` is part of ``prompt``, ``reasoning`` of ``completion``.
+
+    ``cache_written``: the part of ``prompt`` that the provider charges for keeping; for ``cost_for``, not recorded.
+    """
 
     prompt: int = 0
     completion: int = 0
     cached: int = 0
     reasoning: int = 0
+    cache_written: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -323,7 +327,8 @@ class Provider(Protocol):
         Leaving the block, by ``Cancelled`` too, closes the provider's stream before it returns.
 
         Raises:
-            UpstreamFailed: the provider refused, failed, or broke off (never naming the key).
+            UpstreamFailed: the provider refused, failed, or broke off (never naming the key). It is asked again, from
+                the start, if this is a ``plurnk.providers.errors.ProviderFailed`` that is ``transient``.
         """
         ...
 

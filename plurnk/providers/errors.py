@@ -14,7 +14,7 @@ from plurnk.errors import UpstreamFailed
 EXCERPT_CHARS: Final = 300
 
 _TRANSIENT: Final = frozenset({408, 429})
-_TOKEN_LIKE: Final = re.compile(r"(?i)\bbearer\s+\S+|\bsk-[\w*.-]+")
+_TOKEN_LIKE: Final = re.compile(r"(?i)\bbearer\s+\S+|\bsk-[\w*.-]+|\baiza[\w*.-]+")
 
 
 class ProviderFailed(UpstreamFailed):
@@ -57,6 +57,22 @@ def retry_after_s(header: str | None, now: datetime) -> float | None:
     return max((at - now).total_seconds(), 0.0)
 
 
+def told_delay_s(error: Any) -> float | None:
+    """The seconds that an error asks to wait in its details, as Google's do, which have no header for it."""
+    match error:
+        case {"error": {"details": [*details]}} | {"details": [*details]}:
+            pass
+        case _:
+            return None
+    for detail in details:
+        match detail:
+            case {"retryDelay": str(delay)} if re.fullmatch(r"\d{1,9}(\.\d{1,9})?s", delay):
+                return float(delay.removesuffix("s"))
+            case _:
+                pass
+    return None
+
+
 def excerpt(text: str, secret: str) -> str:
     """What fits into one sentence of what a provider wrote: never ``secret``, nor what looks like a key.
 
@@ -73,9 +89,21 @@ def error_message(value: Any) -> str:
     match value:
         case {"error": {"message": str(message)}} | {"error": str(message)} | {"message": str(message)} | str(message):
             return message
+        case [{"error": {"message": str(message)}}, *_]:  # A stream of JSON is a list, of errors, too.
+            return message
         case _:
             pass
     try:
         return msgspec.json.encode(value).decode()
     except RecursionError:
         return "(nested too deeply to be shown)"
+
+
+def reported(error: Any, secret: str, *, http_status: int | None) -> ProviderFailed:
+    """An error that came in mid-stream. Without a status of its own it is a mishap of the server's: transient."""
+    return ProviderFailed(
+        f"the provider reported an error: {excerpt(error_message(error), secret)}",
+        http_status=http_status,
+        retry_after_s=told_delay_s(error),
+        transient=http_status is None or is_transient(http_status),
+    )

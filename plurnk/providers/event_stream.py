@@ -1,21 +1,23 @@
-"""Posting a request that is answered by server-sent events, over httpx.
+"""Posting a request that is answered by a stream, of server-sent events or of lines of JSON, over httpx.
 
 Importing httpx costs a start 50 ms, so whoever needs this module imports it when first used.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import aclosing, asynccontextmanager, suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from types import TracebackType
-from typing import Final
+from typing import Any, Final, Protocol
 
 import httpx
 import msgspec
 import trio
 
-from plurnk.providers.errors import ProviderFailed, error_message, excerpt, is_transient, retry_after_s
+from plurnk.providers.errors import ProviderFailed, error_message, excerpt, is_transient, retry_after_s, told_delay_s
+from plurnk.providers.json_lines import LineReader
 from plurnk.providers.sse import SseReader
 
 MAX_ERROR_BYTES: Final = 16 << 10
@@ -24,16 +26,47 @@ MAX_ERROR_BYTES: Final = 16 << 10
 NO_WAIT_S: Final = 0
 
 
+class Reader(Protocol):
+    """Makes events of bytes, however they are cut."""
+
+    def feed(self, chunk: bytes) -> list[str]:
+        """The events that ``chunk`` completes.
+
+        Raises:
+            ProviderFailed: one is larger than it may be.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StreamKind:
+    """How events stand in a body."""
+
+    name: str
+    content_type: str
+    reader: Callable[[], Reader]
+
+
+SERVER_SENT_EVENTS: Final = StreamKind(name="event stream", content_type="text/event-stream", reader=SseReader)
+JSON_LINES: Final = StreamKind(name="lines of JSON", content_type="application/x-ndjson", reader=LineReader)
+
+
 @asynccontextmanager
 async def open_events(
-    client: httpx.AsyncClient, url: str, headers: Mapping[str, str], body: bytes, *, secret: str
+    client: httpx.AsyncClient,
+    url: str,
+    headers: Mapping[str, str],
+    body: bytes,
+    *,
+    secret: str,
+    kind: StreamKind = SERVER_SENT_EVENTS,
 ) -> AsyncIterator[AsyncIterator[str]]:
     """Post ``body`` and iterate over the data of the events that answer it.
 
     Leaving the block closes the response, ``Cancelled`` or not. No time limit is set here.
 
     Raises:
-        ProviderFailed: no connection, a status other than 200, not an event stream, a response that
+        ProviderFailed: no connection, a status other than 200, not a stream of that kind, a response that
             breaks off; when entering as well as from the iterator. It never shows ``secret``.
     """
     try:
@@ -44,10 +77,10 @@ async def open_events(
     async with _Body(response) as chunks, aclosing(_checked(chunks, secret)) as received:
         if response.status_code != 200:
             raise await _refusal(response, received, secret)
-        if not response.headers.get("content-type", "").lower().startswith("text/event-stream"):
-            said = await _beginning(received, secret)
-            raise ProviderFailed(f"the provider answered with no event stream: {said}", http_status=200)
-        async with aclosing(_events(received)) as events:
+        if not response.headers.get("content-type", "").lower().startswith(kind.content_type):
+            said = _sentence(await _beginning(received), secret)
+            raise ProviderFailed(f"the provider answered with no {kind.name}: {said}", http_status=200)
+        async with aclosing(_events(received, kind.reader())) as events:
             yield events
 
 
@@ -86,8 +119,7 @@ async def _checked(chunks: AsyncIterator[bytes], secret: str) -> AsyncGenerator[
         raise _broken(error, secret) from None
 
 
-async def _events(received: AsyncIterator[bytes]) -> AsyncGenerator[str, None]:
-    reader = SseReader()
+async def _events(received: AsyncIterator[bytes], reader: Reader) -> AsyncGenerator[str, None]:
     async for chunk in received:
         for event in reader.feed(chunk):
             yield event
@@ -101,16 +133,18 @@ def _broken(error: Exception, secret: str) -> ProviderFailed:
 
 async def _refusal(response: httpx.Response, received: AsyncIterator[bytes], secret: str) -> ProviderFailed:
     status = response.status_code
+    said = await _beginning(received)
+    asked_s = retry_after_s(response.headers.get("retry-after"), datetime.now(UTC))
     return ProviderFailed(
-        f"the provider answered {status}: {await _beginning(received, secret)}",
+        f"the provider answered {status}: {_sentence(said, secret)}",
         http_status=status,
-        retry_after_s=retry_after_s(response.headers.get("retry-after"), datetime.now(UTC)),
+        retry_after_s=told_delay_s(said) if asked_s is None else asked_s,
         transient=is_transient(status),
     )
 
 
-async def _beginning(received: AsyncIterator[bytes], secret: str) -> str:
-    """What the beginning of a body says, as one line."""
+async def _beginning(received: AsyncIterator[bytes]) -> Any:
+    """What the beginning of a body says, as JSON if it is some."""
     read = bytearray()
     with suppress(ProviderFailed):  # What came before it broke off is still worth showing.
         async for chunk in received:
@@ -118,6 +152,11 @@ async def _beginning(received: AsyncIterator[bytes], secret: str) -> str:
             if len(read) >= MAX_ERROR_BYTES:
                 break
     text = read.decode("utf-8", "replace")
-    with suppress(msgspec.DecodeError, RecursionError):
-        text = error_message(msgspec.json.decode(text))
-    return excerpt(text, secret) or "(nothing)"
+    try:
+        return msgspec.json.decode(text)
+    except (msgspec.DecodeError, RecursionError):
+        return text
+
+
+def _sentence(said: Any, secret: str) -> str:
+    return excerpt(error_message(said), secret) or "(nothing)"

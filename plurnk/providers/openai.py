@@ -1,9 +1,8 @@
 """Chat Completions with server-sent events: any server that speaks them (SPEC 3.8).
 
 Settings: ``OPENAI_BASE_URL`` and ``OPENAI_API_KEY``; for one alias ``PLURNK_MODEL_<alias>__BASE_URL``,
-``__API_KEY_ENV`` (the name of the variable that holds its key), ``__CONTEXT`` (tokens) and
-``__TEMPERATURE``. ``OPENAI_API_KEY`` goes to ``OPENAI_BASE_URL`` only: an alias with a server of its own
-gets no key unless it names one, so that a key never reaches a server that it was not meant for.
+``__API_KEY_ENV`` (the name of the variable that holds its key), ``__CONTEXT`` (tokens), ``__TEMPERATURE`` and
+``__PRICES`` (``providers.settings``).
 
 Reasoning is taken from ``reasoning_content`` or ``reasoning``; a number of reasoning tokens cannot be
 asked for on this wire.
@@ -13,27 +12,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import aclosing, asynccontextmanager, suppress
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 import msgspec
-import trio
 
 from plurnk.content.tokens import estimate_tokens
-from plurnk.errors import Malformed
 from plurnk.plugins.api import CONTRACT_VERSION, Completion, Delta, GenerateRequest, ProviderSettings, Usage
-from plurnk.providers.errors import ProviderFailed, error_message, excerpt, is_transient
+from plurnk.providers.answers import AnswerText, counted, linger
+from plurnk.providers.errors import ProviderFailed, reported
+from plurnk.providers.settings import Prices, api_key, base_url, context, prices, temperature
 
 DEFAULT_BASE_URL: Final = "https://api.openai.com/v1"
-
-MAX_ANSWER_CHARS: Final = 16 << 20
-"""Of content and reasoning together: a model that repeats itself for ever must not fill the memory."""
-
-LINGER_S: Final = 1.0
-"""How long the end of the response is waited for after its last event, so that the connection can be
-used again; what comes late costs a new connection, nothing else."""
 
 
 class _PromptDetails(msgspec.Struct):
@@ -81,6 +72,7 @@ class OpenAIProvider:
     key: str
     context_size: int | None
     temperature: float | None
+    prices: Prices
 
     def __repr__(self) -> str:
         """Without the key, which a traceback or a log would show."""
@@ -94,9 +86,9 @@ class OpenAIProvider:
         """An estimate, characters / 4: the vendor's own vocabulary would have to be downloaded."""
         return estimate_tokens(text)
 
-    def cost_for(self, usage: Usage) -> int:  # noqa: ARG002 – the contract's name
-        """0: the wire tells no prices."""
-        return 0
+    def cost_for(self, usage: Usage) -> int:
+        """By the alias's prices; the wire tells none."""
+        return self.prices.cost_for(usage)
 
     @asynccontextmanager
     async def generate(self, request: GenerateRequest) -> AsyncIterator[AsyncIterator[Delta | Completion]]:
@@ -133,8 +125,7 @@ class OpenAIProvider:
         if not answer.finish_reason:
             raise ProviderFailed("the provider broke off in mid-answer", transient=True)
         yield answer.completion()
-        with trio.move_on_after(LINGER_S), suppress(ProviderFailed):
-            await anext(events, None)
+        await linger(events)
 
 
 class Answer:
@@ -143,9 +134,7 @@ class Answer:
     def __init__(self, model: str) -> None:
         self.finish_reason = ""
         self._model = model
-        self._content: list[str] = []
-        self._reasoning: list[str] = []
-        self._chars = 0
+        self._text = AnswerText()
         self._usage = Usage()
         self._last: dict[str, Any] = {}
 
@@ -161,7 +150,7 @@ class Answer:
         except (ValueError, RecursionError) as error:
             raise ProviderFailed(f"the provider sent an event that cannot be read: {error}") from None
         if chunk.error is not None:
-            raise _told(chunk.error, secret)
+            raise reported(chunk.error, secret, http_status=_status(chunk.error))
         self._last = said
         self._model = chunk.model or self._model
         if chunk.usage is not None:
@@ -175,8 +164,8 @@ class Answer:
 
     def completion(self) -> Completion:
         return Completion(
-            content="".join(self._content),
-            reasoning="".join(self._reasoning),
+            content=self._text.content,
+            reasoning=self._text.reasoning,
             usage=self._usage,
             finish_reason=self.finish_reason,
             model=self._model,
@@ -184,44 +173,35 @@ class Answer:
         )
 
     def _deltas(self, delta: _Delta) -> list[Delta]:
-        deltas: list[Delta] = []
         reasoning = delta.reasoning_content or delta.reasoning
-        if isinstance(reasoning, str) and reasoning:
-            self._reasoning.append(reasoning)
-            deltas.append(Delta(kind="reasoning", text=reasoning))
-        if delta.content:
-            self._content.append(delta.content)
-            deltas.append(Delta(kind="content", text=delta.content))
-        self._chars += sum(len(delta.text) for delta in deltas)
-        if self._chars > MAX_ANSWER_CHARS:
-            raise ProviderFailed(f"the provider's answer has more than {MAX_ANSWER_CHARS} characters")
-        return deltas
+        return [
+            *self._text.take("reasoning", reasoning if isinstance(reasoning, str) else ""),
+            *self._text.take("content", delta.content or ""),
+        ]
 
 
 def _usage(usage: _Usage) -> Usage:
     prompt_details = usage.prompt_tokens_details or _PromptDetails()
     completion_details = usage.completion_tokens_details or _CompletionDetails()
     return Usage(
-        prompt=usage.prompt_tokens or 0,
-        completion=usage.completion_tokens or 0,
-        cached=prompt_details.cached_tokens or 0,
-        reasoning=completion_details.reasoning_tokens or 0,
+        prompt=counted(usage.prompt_tokens),
+        completion=counted(usage.completion_tokens),
+        cached=counted(prompt_details.cached_tokens),
+        reasoning=counted(completion_details.reasoning_tokens),
     )
 
 
-def _told(error: Any, secret: str) -> ProviderFailed:
-    """An error that came as an event. Without a status of its own it is a mishap of the server's."""
-    status: int | None = None
+def _status(error: Any) -> int | None:
+    """The status that an error object tells, as a number, as text, or by what kind of error it is."""
     match error:
         case {"code": int(code)} | {"status": int(code)}:
-            status = code
+            return code
+        case {"code": str(code)} | {"status": str(code)} if re.fullmatch("[1-5][0-9][0-9]", code):
+            return int(code)
+        case {"type": "invalid_request_error"}:
+            return 400
         case _:
-            pass
-    return ProviderFailed(
-        f"the provider reported an error: {excerpt(error_message(error), secret)}",
-        http_status=status,
-        transient=status is None or is_transient(status),
-    )
+            return None
 
 
 class _Factory:
@@ -234,61 +214,15 @@ class _Factory:
         Raises:
             Malformed: a setting is missing or wrong.
         """
+        base = base_url(settings, variable="OPENAI_BASE_URL", default=DEFAULT_BASE_URL)
         return OpenAIProvider(
             settings=settings,
-            url=_url(settings),
-            key=_key(settings),
-            context_size=_context(settings),
-            temperature=_temperature(settings),
+            url=f"{base}/chat/completions",
+            key=api_key(settings, variable="OPENAI_API_KEY", base_url_variable="OPENAI_BASE_URL"),
+            context_size=context(settings, None),
+            temperature=temperature(settings),
+            prices=prices(settings),
         )
-
-
-def _url(settings: ProviderSettings) -> str:
-    own = settings.option("BASE_URL")
-    name = f"PLURNK_MODEL_{settings.alias}__BASE_URL" if own else "OPENAI_BASE_URL"
-    base = (own or settings.env.get("OPENAI_BASE_URL") or DEFAULT_BASE_URL).strip().rstrip("/")
-    try:
-        parts = urlsplit(base)
-        valid = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0 and not parts.query
-    except ValueError:
-        valid = False
-    if not valid or not base.isascii() or not base.isprintable() or " " in base:
-        raise Malformed(f"{name} is no URL like {DEFAULT_BASE_URL}")
-    return f"{base}/chat/completions"
-
-
-def _key(settings: ProviderSettings) -> str:
-    name = settings.option("API_KEY_ENV")
-    if name is None:
-        if settings.option("BASE_URL"):
-            return ""
-        name = "OPENAI_API_KEY"
-        if not settings.env.get(name) and settings.env.get("OPENAI_BASE_URL"):
-            return ""  # Local servers need none.
-    key = settings.env.get(name, "").strip()
-    if not key:
-        raise Malformed(f"{name} is not set; the model {settings.alias!r} needs it")
-    if not re.fullmatch(r"[!-~]+", key):
-        raise Malformed(f"{name} has characters that no key has")
-    return key
-
-
-def _context(settings: ProviderSettings) -> int | None:
-    given = settings.option("CONTEXT")
-    if not given:
-        return None
-    if not re.fullmatch(r"[1-9][0-9]{0,11}", given):
-        raise Malformed(f"PLURNK_MODEL_{settings.alias}__CONTEXT is {given!r}; it should be a number of tokens")
-    return int(given)
-
-
-def _temperature(settings: ProviderSettings) -> float | None:
-    given = settings.option("TEMPERATURE")
-    if not given:
-        return None
-    if not re.fullmatch(r"[0-9]{1,3}(\.[0-9]{1,9})?", given):
-        raise Malformed(f"PLURNK_MODEL_{settings.alias}__TEMPERATURE is {given!r}; it should be a number like 0.7")
-    return float(given)
 
 
 provider: Final = _Factory()

@@ -14,8 +14,8 @@ from plurnk.rules.fences import fenced, shown_lines
 from plurnk.rules.snapshot import IndexChannel, IndexEntry, LogRow
 
 
-def render_index_entry(entry: IndexEntry) -> str:
-    """The meta line of ``entry`` and the previews of its channels, without a newline at the end."""
+def render_index_entry(entry: IndexEntry, *, previews: bool = True) -> str:
+    """The meta line of ``entry`` and, if wanted, the previews of its channels, without a newline at the end."""
     meta: dict[str, Any] = {
         "channels": {channel.name: _channel_meta(channel) for channel in entry.channels},
         "path": entry.path,
@@ -26,7 +26,7 @@ def render_index_entry(entry: IndexEntry) -> str:
         meta["tags"] = sorted(entry.tags)
     lines = [f"* {canonical_json(meta)}"]
     for channel in entry.channels:
-        if channel.preview:
+        if previews and channel.preview:
             label = entry.path if channel.is_default else f"{entry.path}#{channel.name}"
             lines += fenced(label, channel.preview.split("\n"))
     return "\n".join(lines)
@@ -34,27 +34,41 @@ def render_index_entry(entry: IndexEntry) -> str:
 
 def render_log_row(row: LogRow) -> str:
     """The meta line of ``row``, its content and its diff, without a newline at the end."""
-    path = f"log://{row.loop_seq}/{row.turn_seq}/{row.sequence}/{row.op}"
-    optional = {
-        "command": row.command,
-        "entry": row.entry,
-        "error": row.error,
-        "matcher": row.matcher,
-        "matches": row.matches,
-        "nextLine": row.next_line,
-        "outcome": row.outcome,
-        "target": row.target,
-    }
-    meta = {"op": row.op, "origin": row.origin, "path": path, "status": row.status}
-    meta |= {name: value for name, value in optional.items() if value is not None}
-    lines = [f"* {canonical_json(meta)}"]
-    label = path if row.target is None else row.target
+    lines = [_meta_line(row)]
+    label = log_path(row) if row.target is None else row.target
     if row.content:
         numbered = row.start_line is not None and is_line_addressed(row.mimetype)
         lines += fenced(label, shown_lines(row.content, row.start_line if numbered else None))
     if row.diff:
         lines += fenced(label, shown_lines(row.diff))
     return "\n".join(lines)
+
+
+def render_folded(row: LogRow) -> str | None:
+    """The meta line of ``row``, which says that its body is folded; None if there is neither content nor diff."""
+    return _meta_line(row, folded=True) if row.content or row.diff else None
+
+
+def log_path(row: LogRow) -> str:
+    return f"log://{row.loop_seq}/{row.turn_seq}/{row.sequence}/{row.op}"
+
+
+def _meta_line(row: LogRow, *, folded: bool = False) -> str:
+    optional = {
+        "command": row.command,
+        "destination": row.destination,
+        "entry": row.entry,
+        "error": row.error,
+        "folded": folded or None,
+        "matcher": row.matcher,
+        "matches": row.matches,
+        "nextLine": row.next_line,
+        "outcome": row.outcome,
+        "target": row.target,
+    }
+    meta = {"op": row.op, "origin": row.origin, "path": log_path(row), "status": row.status}
+    meta |= {name: value for name, value in optional.items() if value is not None}
+    return f"* {canonical_json(meta)}"
 
 
 def _channel_meta(channel: IndexChannel) -> dict[str, Any]:

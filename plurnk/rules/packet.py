@@ -1,23 +1,21 @@
 """The packet: what one turn sends to the model, in the form in which it is stored (SPEC 3.4).
 
-``build`` makes it from a snapshot, ``render_system`` and ``render_user`` write its two messages. The
+``build`` makes it from a snapshot, such that it fits, ``render_system`` and ``render_user`` write its two messages. The
 stored packet has every text exactly as it is sent, so rendering a stored one gives the same messages.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Final, TypeAlias
+from collections.abc import Iterable, Sequence
+from typing import Any, Final, NamedTuple, TypeAlias
 
 import msgspec
 
 from plurnk.content.canonical import canonical_json
 from plurnk.language.ast import Statement
-from plurnk.rules.blocks import render_index_entry
+from plurnk.rules.fitting import CountTokens, Fitted, fit
 from plurnk.rules.snapshot import PacketInputs
-from plurnk.rules.telemetry import Telemetry
-
-CountTokens: TypeAlias = Callable[[str], int]
+from plurnk.rules.telemetry import Telemetry, budget_folded
 
 PERSONA_HEADING: Final = "# Plurnk System Instructions"
 INDEX_HEADING: Final = "# Plurnk System Index"
@@ -32,7 +30,10 @@ _Section: TypeAlias = tuple[str, str]
 
 
 class System(msgspec.Struct, frozen=True, kw_only=True):
-    """The system message; ``index`` and ``log`` have the text of each entry and of each row."""
+    """The system message; ``index`` and ``log`` have the text of each entry and of each row.
+
+    The log comes before the index, which changes more often: what stands before a change can be cached.
+    """
 
     tokens: int
     system_definition: str
@@ -74,33 +75,56 @@ class Packet(msgspec.Struct, frozen=True, kw_only=True):
     assistant_raw: Any = msgspec.field(default=None, name="assistantRaw")
 
 
-def build(inputs: PacketInputs, count_tokens: CountTokens) -> Packet:
-    """The packet of a turn that is about to be asked. Tokens are counted a section at a time."""
-    system = System(
-        tokens=0,
-        system_definition=inputs.definition.strip("\n"),
-        persona=inputs.persona.strip("\n"),
-        index=tuple(render_index_entry(entry) for entry in inputs.index),
-        log=inputs.log,
-    )
+class Made(NamedTuple):
+    """A packet, and how it was made to fit."""
+
+    packet: Packet
+    fitted: Fitted
+
+
+def build(inputs: PacketInputs, count_tokens: CountTokens) -> Made:
+    """The packet of a turn that is about to be asked, in at most ``inputs.limit`` tokens.
+
+    Raises:
+        TooLarge: what cannot be left out is more than that.
+    """
+    definition = inputs.definition.strip("\n")
+    persona = inputs.persona.strip("\n")
+    prompt = "\n\n".join(filter(None, (prompt.strip("\n") for prompt in inputs.prompts)))
+    requirements = f"Turn {inputs.turn_number}/{inputs.max_turns}" if inputs.turn_number > 1 else ""
+    fixed = System(tokens=0, system_definition=definition, persona=persona, index=(), log=())
     user = User(
         tokens=0,
-        prompt="\n\n".join(filter(None, (prompt.strip("\n") for prompt in inputs.prompts))),
+        prompt=prompt,
         telemetry=UserTelemetry(budget="", errors=inputs.errors),
-        system_requirements=f"Turn {inputs.turn_number}/{inputs.max_turns}" if inputs.turn_number > 1 else "",
+        system_requirements=requirements,
     )
-    system_counts = _counts(_system_sections(system), count_tokens)
+    system_counts = _counts(_system_sections(fixed), count_tokens)
     user_counts = _counts(_user_sections(user), count_tokens)
-    budget = budget_table(system_counts + user_counts, inputs.context_size)
-    system_tokens = sum(tokens for _, tokens in system_counts)
-    user_tokens = sum(tokens for _, tokens in user_counts) + count_tokens(budget)
-    return Packet(
-        tokens=system_tokens + user_tokens,
-        system=msgspec.structs.replace(system, tokens=system_tokens),
-        user=msgspec.structs.replace(
-            user, tokens=user_tokens, telemetry=UserTelemetry(budget=budget, errors=inputs.errors)
-        ),
+    fitted = fit(
+        inputs.log,
+        inputs.index,
+        inputs.folds,
+        fixed_tokens=sum(system_counts.values()) + sum(user_counts.values()) + _room(inputs.context_size, count_tokens),
+        limit=inputs.limit,
+        recent_from=inputs.recent_from,
+        count_tokens=count_tokens,
     )
+    if fitted.folded_rows:
+        told = budget_folded(rows=fitted.folded_rows, tokens=fitted.freed_tokens)
+        user = msgspec.structs.replace(user, telemetry=UserTelemetry(budget="", errors=(*inputs.errors, told)))
+        user_counts = _counts(_user_sections(user), count_tokens)
+    if fitted.log:
+        system_counts[LOG_HEADING] = count_tokens(_heading(LOG_HEADING)) + fitted.log_tokens
+    if fitted.index:
+        system_counts[INDEX_HEADING] = count_tokens(_heading(INDEX_HEADING)) + fitted.index_tokens
+    budget = budget_table([*system_counts.items(), *user_counts.items()], inputs.context_size)
+    system_tokens = sum(system_counts.values())
+    user_tokens = sum(user_counts.values()) + count_tokens(_heading(BUDGET_HEADING) + budget)
+    system = msgspec.structs.replace(fixed, tokens=system_tokens, index=fitted.index, log=fitted.log)
+    telemetry = msgspec.structs.replace(user.telemetry, budget=budget)
+    user = msgspec.structs.replace(user, tokens=user_tokens, telemetry=telemetry)
+    return Made(Packet(tokens=system_tokens + user_tokens, system=system, user=user), fitted)
 
 
 def with_answer(packet: Packet, assistant: Assistant, raw: Any) -> Packet:
@@ -120,17 +144,24 @@ def render_user(packet: Packet) -> str:
     return _joined(_user_sections(packet.user))
 
 
-def stable_prefix_chars(packet: Packet) -> int:
-    """How much of the system message is the same in every turn of a loop: definition and persona."""
-    return len(_joined(_system_sections(packet.system)[:2]))
+def cache_marks(packet: Packet, log_ends: Sequence[int]) -> tuple[int, ...]:
+    """Up to where, in characters, the system message is expected to come again.
+
+    ``log_ends``: where in the log those of the packets before ended, and where it ends.
+    """
+    before_log = len(_joined(_system_sections(packet.system)[:2]))
+    log_begins = before_log + len(_heading(LOG_HEADING)) - (0 if before_log else 2)
+    marks = [before_log, *(log_begins + end for end in log_ends)]
+    return tuple(dict.fromkeys(mark for mark in marks if mark))
 
 
 def budget_table(counts: Sequence[tuple[str, int]], context_size: int | None) -> str:
-    """A markdown table of the tokens of each section that has any, their sum, and what is free.
+    """A markdown table of the tokens of each section (by its heading) that has any, their sum, and what is free.
 
     It cannot count itself, so it is not in the sum. With an unknown context there are no shares.
     """
-    rows = [*((name, tokens) for name, tokens in counts if tokens), ("Total", sum(tokens for _, tokens in counts))]
+    rows = [(heading.rpartition(" ")[2] or "Definition", tokens) for heading, tokens in counts if tokens]
+    rows.append(("Total", sum(tokens for _, tokens in counts)))
     if not context_size:
         return "\n".join(["| section | tokens |", "|---|---|", *(f"| {name} | {tokens} |" for name, tokens in rows)])
     rows.append(("Free", max(context_size - rows[-1][1], 0)))
@@ -138,20 +169,33 @@ def budget_table(counts: Sequence[tuple[str, int]], context_size: int | None) ->
     return "\n".join(["| section | tokens | % |", "|---|---|---|", *lines])
 
 
-def _counts(sections: Iterable[_Section], count_tokens: CountTokens) -> list[tuple[str, int]]:
-    """Section by section its short name and its tokens, the heading's included."""
-    return [
-        (heading.rpartition(" ")[2] or "Definition", count_tokens(_joined([(heading, text)])))
-        for heading, text in sections
-    ]
+def _room(context_size: int | None, count_tokens: CountTokens) -> int:
+    """Tokens at most of what is known last: the headings of index and log, the budget, and what was folded."""
+    if context_size is None:
+        return 0
+    names = (PERSONA_HEADING, INDEX_HEADING, LOG_HEADING, PROMPT_HEADING, ERRORS_HEADING, REQUIREMENTS_HEADING)
+    budget = budget_table([("# Definition", context_size), *((name, context_size) for name in names)], context_size)
+    told = _error_line(budget_folded(rows=context_size, tokens=context_size))
+    texts = (_heading(INDEX_HEADING), _heading(LOG_HEADING), _heading(BUDGET_HEADING) + budget)
+    return sum(map(count_tokens, (*texts, _heading(ERRORS_HEADING), f"{told}\n")))
+
+
+def _counts(sections: Iterable[_Section], count_tokens: CountTokens) -> dict[str, int]:
+    """Section by section its heading and its tokens, the heading's and the blank line's included."""
+    return {heading: count_tokens(_heading(heading) + text) for heading, text in sections if text}
+
+
+def _heading(heading: str) -> str:
+    """A heading as it stands between two sections."""
+    return f"\n\n{heading}\n" if heading else ""
 
 
 def _system_sections(system: System) -> list[_Section]:
     return [
         ("", system.system_definition),
         (PERSONA_HEADING, system.persona),
-        (INDEX_HEADING, "\n".join(system.index)),
         (LOG_HEADING, "\n".join(system.log)),
+        (INDEX_HEADING, "\n".join(system.index)),
     ]
 
 
@@ -159,9 +203,13 @@ def _user_sections(user: User) -> list[_Section]:
     return [
         (PROMPT_HEADING, user.prompt),
         (BUDGET_HEADING, user.telemetry.budget),
-        (ERRORS_HEADING, "\n".join(f"* {canonical_json(error)}" for error in user.telemetry.errors)),
+        (ERRORS_HEADING, "\n".join(map(_error_line, user.telemetry.errors))),
         (REQUIREMENTS_HEADING, user.system_requirements),
     ]
+
+
+def _error_line(error: Telemetry) -> str:
+    return f"* {canonical_json(error)}"
 
 
 def _joined(sections: Iterable[_Section]) -> str:

@@ -5,10 +5,12 @@ All paths and targets here are in their canonical spelling, ``scheme://pathname`
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from plurnk.language.ast import OpName
+from plurnk.rules.fitting import UNFOLDED, Folds, IndexText, LogText
 from plurnk.rules.telemetry import Telemetry
 from plurnk.wire.notifications import Origin
 
@@ -43,7 +45,8 @@ class IndexEntry:
 class LogRow:
     """One row of the run's log, as far as the model sees it.
 
-    ``target`` includes ``#channel`` when that is not the default one; ``matcher`` is as written.
+    ``target`` and ``destination`` (of a COPY or MOVE) include ``#channel`` when that is not the default one;
+    ``matcher`` is as written.
     ``content`` and ``diff`` are shown whenever they are there, so leave them None where they are not
     to be seen. ``start_line`` None: the lines of ``content`` have no numbers of their own (several
     entries in one READ). ``next_line`` comes with a 206: from there the rest can be read. ``command`` is the
@@ -57,6 +60,7 @@ class LogRow:
     origin: Origin
     status: int
     target: str | None = None
+    destination: str | None = None
     matcher: str | None = None
     matches: int | None = None
     content: str | None = None
@@ -74,16 +78,20 @@ class LogRow:
 class PacketInputs:
     """Everything one packet shows. ``prompts``: the loop's, then what was injected, in order.
 
-    ``log`` has the rows that are not hidden as ``render_log_row`` made them, oldest first: a row's text
-    depends on that row alone, so it is made once and kept.
+    ``log`` has the rows that are not hidden, oldest first: a row's text depends on that row alone, so it is made
+    once and kept. ``limit``: tokens at most, None where the size of the context is not known; ``recent_from``: the id
+    of the first row that the model has not seen, or has just seen for the first time.
     """
 
     definition: str
     persona: str
-    index: tuple[IndexEntry, ...]
-    log: tuple[str, ...]
+    index: Sequence[IndexText]
+    log: Sequence[LogText]
     prompts: tuple[str, ...]
     errors: tuple[Telemetry, ...]
     turn_number: int
     max_turns: int
     context_size: int | None
+    limit: int | None = None
+    folds: Folds = UNFOLDED
+    recent_from: int = 0

@@ -70,10 +70,11 @@ class BudgetFolded(_Event, frozen=True, kw_only=True, tag="budget_folded"):
 
 
 class ProviderRetry(_Event, frozen=True, kw_only=True, tag="provider_retry"):
-    """``status`` is the provider's; None when it did not answer."""
+    """``attempt`` is the one that follows; ``status`` is the provider's, None if it told none."""
 
     attempt: int
     status: int | None
+    wait_ms: int
 
 
 class NothingToWaitFor(_Event, frozen=True, kw_only=True, tag="nothing_to_wait_for"):
@@ -152,13 +153,15 @@ def strike(*, streak: int, max_strikes: int, reason: str) -> Strike:
 
 
 def cycle(*, period: int, cycles: int) -> Cycle:
-    return Cycle(
-        message=f"The last turns repeat the same {period} turn(s) {cycles} times.", period=period, cycles=cycles
-    )
+    turns = "turn" if period == 1 else f"{period} turns"
+    return Cycle(message=f"The same {turns} {cycles} times in a row; do something else.", period=period, cycles=cycles)
 
 
 def sudden_death(*, remaining: int) -> SuddenDeath:
-    return SuddenDeath(message=f"{remaining} turn(s) left before the loop is ended.", remaining=remaining)
+    """``remaining``: with the turn that reads it."""
+    return SuddenDeath(
+        message=f"{remaining} turn(s) left, this one included; then the loop is ended.", remaining=remaining
+    )
 
 
 def budget_folded(*, rows: int, tokens: int) -> BudgetFolded:
@@ -169,9 +172,13 @@ def budget_folded(*, rows: int, tokens: int) -> BudgetFolded:
     )
 
 
-def provider_retry(*, attempt: int, status: int | None) -> ProviderRetry:
-    cause = "did not answer" if status is None else f"answered {status}"
-    return ProviderRetry(message=f"The provider {cause}; attempt {attempt} follows.", attempt=attempt, status=status)
+def provider_retry(*, attempt: int, status: int | None, wait_s: float, cause: str) -> ProviderRetry:
+    return ProviderRetry(
+        message=f"The provider failed: {cause}; attempt {attempt} follows in {wait_s:.1f} s.",
+        attempt=attempt,
+        status=status,
+        wait_ms=round(wait_s * 1000),
+    )
 
 
 def _parse_failure(error: ParseError, message: str, lines: Sequence[str]) -> ParseFailure:

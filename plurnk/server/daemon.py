@@ -23,6 +23,7 @@ import trio
 from plurnk import resources
 from plurnk.config import Settings
 from plurnk.engine.bus import Bus
+from plurnk.engine.choosing import choose_model
 from plurnk.engine.engine import Engine, open_engine
 from plurnk.engine.limits import Limits
 from plurnk.engine.models import has_alias, open_models
@@ -49,6 +50,7 @@ from plurnk.server.websocket import CloseCode
 from plurnk.store import sessions
 from plurnk.store.clock import utc_now
 from plurnk.store.database import Durability, open_store
+from plurnk.store.wakes import WakeRules
 from plurnk.streams.commands import Commands, CommandSettings, open_commands
 from plurnk.streams.live import open_streams
 from plurnk.workers.pool import open_workers
@@ -132,6 +134,8 @@ async def run(settings: Settings, *, ready: Callable[[str], object], stop: trio.
     """
     bus = Bus()
     limits = _limits(settings)
+    choice = await choose_model(settings.env)
+    wake_rules = WakeRules(partial(has_alias, choice.env), limits.max_wakes)
     schemes, executors, providers, handled = load_schemes(), load_executors(), ProviderPlugins(), preview_types()
     papers = Papers(resources.language_card(), _persona(settings))
     async with (
@@ -149,8 +153,8 @@ async def run(settings: Settings, *, ready: Callable[[str], object], stop: trio.
             executors,
             existing=lambda ids: store.read(lambda db: sessions.existing(db, ids)),
         ) as commands,
-        open_streams(store, tell=bus.tell, has_provider=partial(has_alias, settings.env)) as streams,
-        open_models(settings.env, providers) as models,
+        open_streams(store, tell=bus.tell, wake_rules=wake_rules) as streams,
+        open_models(choice.env, providers, choice.why) as models,
         open_engine(
             store,
             bus,
@@ -178,6 +182,9 @@ async def run(settings: Settings, *, ready: Callable[[str], object], stop: trio.
             await engine.resume(resume=settings.resume)
             listening.start_soon(serve_listeners, listeners, peers, clients.serve)
             logger.info("listening on %s, with the database %s", url, settings.db_path)
+            chosen = models.resolve(None)
+            as_ = f", as {choice.why}; PLURNK_MODEL chooses another" if choice.why else ""
+            logger.info("the model is %s: %s by %s%s", chosen.name, chosen.model, chosen.provider, as_)
             ready(url)
             await stop.wait()
             logger.info("stopping")
@@ -207,11 +214,16 @@ def _limits(settings: Settings) -> Limits:
     return Limits(
         max_turns=settings.max_turns,
         max_commands=settings.max_commands,
+        max_strikes=settings.max_strikes,
+        min_cycles=settings.min_cycles,
+        max_cycle_period=settings.max_cycle_period,
+        max_wakes=settings.max_wakes,
         loop_timeout_s=settings.loop_timeout_s,
         settle_s=settings.settle_s,
         park_s=settings.park_s,
         kill_grace_s=settings.exec_kill_grace_s,
         fetch_timeout_s=settings.fetch_timeout_s,
+        provider_retries=settings.provider_retries,
         read_max_chars=settings.read_max_chars,
         preview_chars=settings.preview_chars,
         match_timeout_s=settings.match_timeout_s,

@@ -14,7 +14,7 @@ from plurnk.store import channels, entries, sessions, subscriptions
 from plurnk.store.database import Tx
 from plurnk.store.query import Snapshot
 from plurnk.store.subscriptions import Subscription
-from plurnk.store.wakes import HasProvider, wake
+from plurnk.store.wakes import WakeRules, see_to_limit, wake
 from plurnk.wire.notifications import StreamConcluded, StreamEvent
 
 AWAITING_INPUT = "awaitingInput"
@@ -33,9 +33,7 @@ class End:
     signal: str | None = None
 
 
-def conclude(
-    tx: Tx, subscription: Subscription, channel_names: Sequence[str], end: End, *, has_provider: HasProvider
-) -> bool:
+def conclude(tx: Tx, subscription: Subscription, channel_names: Sequence[str], end: End, rules: WakeRules) -> bool:
     """Close a subscription and say so: a last ``stream/event`` for each of its channels, then ``stream/concluded``.
 
     The first to close it wins: False, and nothing is written or said, when it was closed before or is gone.
@@ -51,12 +49,12 @@ def conclude(
     )
     if closed is None:
         return False
-    announce(tx, closed, channel_names, has_provider=has_provider)
+    announce(tx, closed, channel_names, rules)
     return True
 
 
 def announce(
-    tx: Tx, closed: Subscription, channel_names: Sequence[str], *, has_provider: HasProvider, may_wake: bool = True
+    tx: Tx, closed: Subscription, channel_names: Sequence[str], rules: WakeRules, *, may_wake: bool = True
 ) -> None:
     """Decide what follows from the end of a stream that was just closed, and announce it.
 
@@ -76,7 +74,7 @@ def announce(
         closed,
         status=ended.status if may_wake else subscriptions.CANCELLED,
         summary=summary,
-        has_provider=has_provider,
+        rules=rules,
     )
     tx.announce(
         session_id,
@@ -98,21 +96,22 @@ def announce(
             wake_loop_id=msgspec.UNSET if wake_loop_id is None else wake_loop_id,
         ),
     )
+    if wake_loop_id is not None:
+        see_to_limit(tx, wake_loop_id, rules)  # who hears its end has heard of it
 
 
-def wake_untold(tx: Tx, run_id: int, *, has_provider: HasProvider) -> int | None:
-    """When a loop of the run has just ended: open one for a stream that ended in its last turn; returns its id.
+def wake_untold(tx: Tx, run_id: int, rules: WakeRules) -> None:
+    """When a loop of the run has just ended: open one for a stream that ended in its last turn.
 
     That end found the loop live, and the loop has no next turn to say so; nor may there be another loop to do it.
     """
     for closed in subscriptions.untold(tx.db, run_id):
         ended = ending(tx.db, closed)
-        _action, loop_id = wake(
-            tx, closed, status=ended.status, summary=conclusions.summary(ended), has_provider=has_provider
-        )
+        summary = conclusions.summary(ended)
+        _action, loop_id = wake(tx, closed, status=ended.status, summary=summary, rules=rules)
         if loop_id is not None:
-            return loop_id
-    return None
+            see_to_limit(tx, loop_id, rules)
+            return  # one is enough for all that are untold, and if it is one too many, so would the next be
 
 
 def ending(db: Snapshot, closed: Subscription) -> Ended:

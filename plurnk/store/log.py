@@ -204,6 +204,16 @@ def of_run(db: apsw.Connection, run_id: int, *, after_id: int = 0) -> list[tuple
     return [(_row(row[:-1]), bool(row[-1])) for row in rows]
 
 
+def recent_from(db: apsw.Connection, turn: TurnRef) -> int:
+    """The id of the first row of the loop's turn before this one, or of this one; 0: they have none."""
+    return integer(
+        db,
+        "SELECT coalesce(min(id), 0) FROM log_entries WHERE turn_id IN"
+        " (SELECT id FROM turns WHERE loop_id = ? AND seq BETWEEN ? AND ?)",
+        (turn.loop_id, turn.turn_seq - 1, turn.turn_seq),
+    )
+
+
 def version(db: apsw.Connection, run_id: int) -> int:
     """Goes up whenever a row of the run that was there before looks different: hidden, shown, answered anew."""
     return integer(db, "SELECT log_version FROM runs WHERE id = ?", (run_id,))
@@ -235,6 +245,7 @@ def page(
     db: apsw.Connection,
     session_id: int,
     *,
+    run_id: int | None = None,
     loop_id: int | None,
     turn_id: int | None,
     since_id: int | None,
@@ -246,6 +257,7 @@ def page(
     where = ["run_id IN (SELECT id FROM runs WHERE session_id = ?)"]
     values: list[int] = [session_id]
     for clause, value in (
+        ("run_id = ?", run_id),
         ("loop_id = ?", loop_id),
         ("turn_id = ?", turn_id),
         ("id > ?", since_id),

@@ -32,6 +32,7 @@ class Loop:
     alias: str | None
     persona: str | None
     max_turns: int
+    error: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +64,7 @@ class Submitted:
 
 _COLUMNS = (
     "l.id, r.session_id, l.run_id, l.seq, l.origin, l.status, l.reason, l.prompt, l.flags, l.alias, l.persona,"
-    " l.max_turns"
+    " l.max_turns, l.error"
 )
 _SELECT = f"SELECT {_COLUMNS} FROM loops l JOIN runs r ON r.id = l.run_id"
 
@@ -106,6 +107,8 @@ def submit(tx: Tx, run_id: int, submission: Submission, defaults: Defaults) -> S
 
 
 def inject(tx: Tx, loop: Loop, prompt: str) -> Submitted:
+    """Give the loop a prompt of a person's, from which on its wakes are counted."""
+    tx.db.execute("UPDATE loops SET wakes = 0 WHERE id = ?", (loop.id,))
     tx.db.execute("INSERT INTO injections (loop_id, prompt) VALUES (?, ?)", (loop.id, prompt))
     return Submitted(action="injected_next_turn", loop_id=loop.id, turn_seq=turns_of(tx.db, loop.id) + 1)
 
@@ -157,16 +160,18 @@ def claim(tx: Tx, run_id: int) -> Loop | None:
     return get(tx.db, loop.id)
 
 
-def end(tx: Tx, loop_id: int, status: int, reason: str | None) -> bool:
+def end(tx: Tx, loop_id: int, status: int, reason: str | None, *, error: str | None = None) -> bool:
     """Write the terminal status and announce it. The first end wins: False when it had ended before.
 
-    Prompts that no turn showed become a new queued loop with the same settings.
+    ``error``: a sentence that says more than ``reason``. Prompts that no turn showed become a new queued loop with
+    the same settings.
     """
     loop = get(tx.db, loop_id)
     if loop.status not in (QUEUED, RUNNING):
         return False
     tx.db.execute(
-        "UPDATE loops SET status = ?, reason = ?, ended_at = ? WHERE id = ?", (status, reason, tx.now, loop_id)
+        "UPDATE loops SET status = ?, reason = ?, error = ?, ended_at = ? WHERE id = ?",
+        (status, reason, error, tx.now, loop_id),
     )
     tx.announce(
         loop.session_id,
@@ -177,6 +182,7 @@ def end(tx: Tx, loop_id: int, status: int, reason: str | None) -> bool:
             hit_max_turns=reason == "max_turns",
             reason=reason,
             usage=usage(tx.db, loop_id),
+            error=error,
         ),
     )
     _requeue_unshown(tx, loop)
@@ -215,6 +221,19 @@ def prompts(db: apsw.Connection, loop: Loop) -> list[str]:
     return [loop.prompt, *(str(prompt) for (prompt,) in rows)]
 
 
+def drop(tx: Tx, run_id: int, loop_id: int, reason: str) -> bool:
+    """End a loop of the run if it is still queued; False when it is not, or is not there.
+
+    Prompts that wait for it become a loop of their own.
+    """
+    rows = query(
+        tx.db,
+        "SELECT 1 FROM loops WHERE id = ? AND run_id = ? AND origin = 'model' AND status = 100",
+        (loop_id, run_id),
+    )
+    return bool(rows) and end(tx, loop_id, ENDED_EARLY, reason)
+
+
 def drop_queued(tx: Tx, run_id: int, reason: str) -> list[int]:
     """End every queued loop of the run; returns their ids. Prompts waiting for them are dropped too."""
     ids = [
@@ -247,7 +266,15 @@ def open_client_loop(tx: Tx, run_id: int, *, flags: str, max_turns: int) -> Loop
 
 
 def open_woken(tx: Tx, starter: Loop, *, prompt: str, woken_by: int) -> int:
-    """Queue a loop that the end of a stream opens, with the settings of the loop that started the stream."""
+    """Queue a loop that the end of a stream opens, with the settings of the loop that started the stream.
+
+    It is one more in a row than the model's loop before it in the run.
+    """
+    before = integer(
+        tx.db,
+        "SELECT wakes FROM loops WHERE run_id = ? AND origin = 'model' ORDER BY seq DESC LIMIT 1",
+        (starter.run_id,),
+    )
     return _insert(
         tx,
         starter.run_id,
@@ -259,7 +286,13 @@ def open_woken(tx: Tx, starter: Loop, *, prompt: str, woken_by: int) -> int:
         persona=starter.persona,
         max_turns=starter.max_turns,
         woken_by=woken_by,
+        wakes=before + 1,
     )
+
+
+def wakes(db: apsw.Connection, loop_id: int) -> int:
+    """How many loops in a row streams have opened, this one included; 0: a person's prompt did."""
+    return integer(db, "SELECT wakes FROM loops WHERE id = ?", (loop_id,))
 
 
 def turns_of(db: apsw.Connection, loop_id: int) -> int:

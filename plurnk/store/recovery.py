@@ -10,7 +10,7 @@ from plurnk.rules.telemetry import Interrupted
 from plurnk.store import conclusions, log, loops, subscriptions
 from plurnk.store.database import Tx
 from plurnk.store.query import query
-from plurnk.store.wakes import HasProvider
+from plurnk.store.wakes import WakeRules
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,10 +23,10 @@ class Recovered:
     streams: int
 
 
-_INTERRUPTED = msgspec.json.encode([Interrupted()]).decode()
+_INTERRUPTED = msgspec.json.encode(Interrupted()).decode()
 
 
-def recover(tx: Tx, *, resume: bool, has_provider: HasProvider) -> Recovered:
+def recover(tx: Tx, *, resume: bool, rules: WakeRules) -> Recovered:
     """Close what a daemon that was killed left open. Run once, before anybody can ask for anything.
 
     Streams become 500 ``daemon_restart``, their bytes kept; the next turn of their run is told, and a run with
@@ -38,9 +38,10 @@ def recover(tx: Tx, *, resume: bool, has_provider: HasProvider) -> Recovered:
     db = tx.db
     streams = subscriptions.close_all(tx, detail="daemon_restart")
     for stream in streams:
-        conclusions.announce(tx, stream, (), has_provider=has_provider, may_wake=resume)
+        conclusions.announce(tx, stream, (), rules, may_wake=resume)
     db.execute(
-        "UPDATE turns SET status = 500, reason = 'interrupted', ended_at = ?, telemetry = ? WHERE ended_at IS NULL",
+        "UPDATE turns SET status = 500, reason = 'interrupted', ended_at = ?,"
+        " telemetry = json_insert(telemetry, '$[#]', json(?)) WHERE ended_at IS NULL",
         (tx.now, _INTERRUPTED),
     )
     turns = db.changes()

@@ -157,11 +157,14 @@ def delete(tx: Tx, session_id: int) -> bool:
     return True
 
 
-def create_run(tx: Tx, session_id: int, name: str, *, persona: str | None = None) -> Run:
+def create_run(
+    tx: Tx, session_id: int, name: str, *, persona: str | None = None, parent_run_id: int | None = None
+) -> Run:
     row = query(
         tx.db,
-        f"INSERT INTO runs (session_id, name, persona, created_at) VALUES (?, ?, ?, ?) RETURNING {_RUN}",
-        (session_id, name, persona, tx.now),
+        "INSERT INTO runs (session_id, name, persona, created_at, parent_run_id) VALUES (?, ?, ?, ?, ?)"
+        f" RETURNING {_RUN}",
+        (session_id, name, persona, tx.now, parent_run_id),
     )
     return Run(*row[0])
 

@@ -9,8 +9,9 @@ import apsw
 import msgspec
 
 from plurnk.errors import NotFound
+from plurnk.rules.rails import Mark
 from plurnk.rules.telemetry import Telemetry, flat
-from plurnk.store import loops
+from plurnk.store import loops, packets
 from plurnk.store.database import Tx
 from plurnk.store.log import TurnRef
 from plurnk.store.loops import Loop
@@ -20,9 +21,8 @@ from plurnk.wire.notifications import TelemetryEvent, Usage
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TurnAnswer:
-    """What a turn's row gets when the provider has answered, or has failed for good."""
+    """What a turn's row gets when the provider has answered."""
 
-    packet: bytes
     model: str | None = None
     finish_reason: str | None = None
     usage: Usage = field(default_factory=Usage)
@@ -33,12 +33,14 @@ class TurnEnd:
     """What a turn's row gets when it ends.
 
     ``told`` and ``telemetry`` are for the next turn to show, once; ``told`` were announced by ``tell`` already.
+    ``mark``: what it was to the rails; None: it was not a model's, or nothing came of it.
     """
 
     status: int
     reason: str | None = None
     told: tuple[Telemetry, ...] = ()
     telemetry: tuple[Telemetry, ...] = ()
+    mark: Mark | None = None
 
 
 def begin(tx: Tx, loop: Loop) -> TurnRef:
@@ -60,13 +62,12 @@ def begin(tx: Tx, loop: Loop) -> TurnRef:
 
 
 def answered(tx: Tx, turn: TurnRef, answer: TurnAnswer) -> None:
-    """Write what was asked and what the answer has cost, before anything is done of it: the money is spent."""
+    """Write what the answer has cost, before anything is done of it: the money is spent."""
     usage = answer.usage
     tx.db.execute(
-        "UPDATE turns SET packet = ?, model = ?, finish_reason = ?, prompt_tokens = ?, completion_tokens = ?,"
+        "UPDATE turns SET model = ?, finish_reason = ?, prompt_tokens = ?, completion_tokens = ?,"
         " cached_tokens = ?, reasoning_tokens = ?, cost_pico = ? WHERE id = ?",
         (
-            answer.packet.decode(),
             answer.model,
             answer.finish_reason,
             usage.prompt,
@@ -90,12 +91,15 @@ def tell(tx: Tx, turn: TurnRef, event: Telemetry) -> None:
 def end(tx: Tx, turn: TurnRef, ended: TurnEnd) -> bool:
     """Write the turn's end and announce its telemetry. The first end wins: False when it had one."""
     tx.db.execute(
-        "UPDATE turns SET status = ?, reason = ?, ended_at = ?, telemetry = ? WHERE id = ? AND ended_at IS NULL",
+        "UPDATE turns SET status = ?, reason = ?, ended_at = ?, telemetry = ?, fingerprint = ?, fault = ?"
+        " WHERE id = ? AND ended_at IS NULL",
         (
             ended.status,
             ended.reason,
             tx.now,
             msgspec.json.encode((*ended.told, *ended.telemetry)).decode(),
+            ended.mark and ended.mark.fingerprint,
+            ended.mark and ended.mark.fault,
             turn.turn_id,
         ),
     )
@@ -112,6 +116,16 @@ def close_open(tx: Tx, loop_id: int, status: int, reason: str | None) -> None:
         "UPDATE turns SET status = ?, reason = ?, ended_at = ? WHERE loop_id = ? AND ended_at IS NULL",
         (status, reason, tx.now, loop_id),
     )
+
+
+def marks(db: apsw.Connection, loop_id: int, last: int) -> list[Mark]:
+    """What the last turns of the loop were to the rails, at most so many, oldest first."""
+    rows = query(
+        db,
+        "SELECT fingerprint, fault FROM turns WHERE loop_id = ? AND fingerprint IS NOT NULL ORDER BY seq DESC LIMIT ?",
+        (loop_id, last),
+    )
+    return [Mark(*row) for row in reversed(rows)]
 
 
 def telemetry_before(db: apsw.Connection, turn: TurnRef) -> tuple[Telemetry, ...]:
@@ -133,10 +147,21 @@ def packet(db: apsw.Connection, session_id: int, turn_id: int) -> bytes:
     """
     rows = query(
         db,
-        "SELECT t.packet FROM turns t JOIN loops l ON l.id = t.loop_id JOIN runs r ON r.id = l.run_id"
-        " WHERE t.id = ? AND r.session_id = ?",
+        "SELECT l.run_id, t.packet, t.packet_refs FROM turns t JOIN loops l ON l.id = t.loop_id"
+        " JOIN runs r ON r.id = l.run_id WHERE t.id = ? AND r.session_id = ?",
         (turn_id, session_id),
     )
-    if not rows or rows[0][0] is None:
+    if not rows or rows[0][1] is None:
         raise NotFound(f"turn {turn_id} has no packet")
-    return str(rows[0][0]).encode()
+    return packets.whole(db, *rows[0])
+
+
+def last_counted(db: apsw.Connection, turn: TurnRef) -> tuple[int, int]:
+    """What the packet of the loop's last answered turn has taken: as we count, and as the provider did; 0, 0: none."""
+    rows = query(
+        db,
+        "SELECT asked_tokens, prompt_tokens FROM turns WHERE loop_id = ? AND seq < ? AND prompt_tokens > 0"
+        " ORDER BY seq DESC LIMIT 1",
+        (turn.loop_id, turn.turn_seq),
+    )
+    return (int(rows[0][0]), int(rows[0][1])) if rows else (0, 0)

@@ -23,7 +23,7 @@ from plurnk.store.conclusions import AWAITING_INPUT, End
 from plurnk.store.database import Store, StoreFailed, Tx
 from plurnk.store.log import TurnRef
 from plurnk.store.subscriptions import CANCELLED, FAILED, Subscription
-from plurnk.store.wakes import HasProvider
+from plurnk.store.wakes import WakeRules
 from plurnk.streams.events import Teller
 from plurnk.wire.notifications import Notification, StreamEvent
 
@@ -110,7 +110,7 @@ class _Live:
             raise Conflict(f"channel {name} is not being written any more")
         return channel
 
-    def close_row(self, has_provider: HasProvider, tx: Tx) -> None:
+    def close_row(self, rules: WakeRules, tx: Tx) -> None:
         self.is_over = True
         if self.row is not None and self.end is not None:
             end = End(
@@ -119,7 +119,7 @@ class _Live:
                 exit_code=self.end.exit_code,
                 signal=self.end.signal,
             )
-            conclusions.conclude(tx, self.row, self.channels, end, has_provider=has_provider)
+            conclusions.conclude(tx, self.row, self.channels, end, rules)
 
 
 class _Feed:
@@ -156,10 +156,10 @@ class _Feed:
 class Streams:
     """The live streams. Made by ``open_streams``, whose nursery owns their tasks (``plugins.api.Streams``)."""
 
-    def __init__(self, store: Store, tell: Tell, has_provider: HasProvider, streams: trio.Nursery) -> None:
+    def __init__(self, store: Store, tell: Tell, wake_rules: WakeRules, streams: trio.Nursery) -> None:
         self._store = store
         self._tell = tell
-        self._has_provider = has_provider
+        self.wake_rules = wake_rules
         self._streams = streams
         self._live: set[_Live] = set()
 
@@ -306,7 +306,7 @@ class Streams:
         """See that the row is not open; while the disk is full or fails, try again."""
         while live.row_is_open:
             try:
-                await self._store.write(partial(live.close_row, self._has_provider))
+                await self._store.write(partial(live.close_row, self.wake_rules))
                 live.row_is_open = False
             except (OutOfRoom, StoreFailed) as error:
                 logger.error("the stream of %s is not concluded: %s; trying again", live.handle, error.detail)  # noqa: TRY400 – its message says all
@@ -332,14 +332,14 @@ def _leaves(error: Exception) -> list[Exception]:
 
 
 @asynccontextmanager
-async def open_streams(store: Store, *, tell: Tell, has_provider: HasProvider) -> AsyncIterator[Streams]:
+async def open_streams(store: Store, *, tell: Tell, wake_rules: WakeRules) -> AsyncIterator[Streams]:
     """Streams over ``store`` for the length of the block. On the way out those that are live are
     cancelled (``shutdown``) and concluded before it ends.
 
-    ``tell`` is called on the event loop with what is not kept; ``has_provider`` says who can be woken.
+    ``tell`` is called on the event loop with what is not kept; ``wake_rules`` say whom their ends may wake.
     """
     async with trio.open_nursery() as nursery:
-        streams = Streams(store, tell, has_provider, nursery)
+        streams = Streams(store, tell, wake_rules, nursery)
         try:
             yield streams
         finally:

@@ -146,8 +146,13 @@ class SessionDeleteResult(Result, frozen=True):
     deleted: bool
 
 
+class RunForkResult(Result, frozen=True):
+    run_id: int
+    run_name: str
+
+
 class LoopRunResult(Result, frozen=True):
-    """``finalStatus`` 100: not waited for, or injected into a live loop."""
+    """``finalStatus`` 100: not waited for, or injected into a live loop. ``error``: what ``reason`` does not tell."""
 
     loop_id: int
     turn_ids: tuple[int, ...]
@@ -156,6 +161,7 @@ class LoopRunResult(Result, frozen=True):
     reason: str | None
     usage: Usage
     action: RunAction
+    error: str | None = None
 
 
 class LoopInjectResult(Result, frozen=True):
@@ -288,7 +294,10 @@ class Alias(Result, frozen=True):
 
 
 class ProvidersListResult(Result, frozen=True):
+    """``why``: a clause that says why the active one is, when ``PLURNK_MODEL`` does not name it."""
+
     aliases: tuple[Alias, ...]
+    why: str = ""
 
 
 class ChannelView(Result, frozen=True):
@@ -338,8 +347,10 @@ class OpParseResult(Result, frozen=True):
 
 
 class PacketReadResult(Result, frozen=True):
-    """``packet`` as it is stored (3.4); ``rendered`` as it was sent."""
+    """``packet`` as it is stored (3.4); ``rendered`` as it was sent. ``loop`` and ``turn`` as in the log."""
 
     turn_id: int
+    loop: int
+    turn: int
     packet: dict[str, Any]
     rendered: str

@@ -40,9 +40,9 @@ def encode_lagged(resume_from: int) -> bytes:
     return encode_notification(SessionLagged(resume_from=resume_from))
 
 
-def delta_key(delta: TurnDelta) -> tuple[str, int, str]:
-    """Deltas with the same key may be joined while they wait: one turn, one kind, in the order they came."""
-    return (delta.method, delta.turn_id, delta.kind)
+def delta_key(delta: TurnDelta) -> tuple[str, int, int, str]:
+    """Deltas with the same key may be joined while they wait: one attempt of a turn, one kind, in their order."""
+    return (delta.method, delta.turn_id, delta.attempt, delta.kind)
 
 
 def join_deltas(messages: Sequence[bytes]) -> bytes:

@@ -83,6 +83,13 @@ _TABLE: Final = (
         "End a session's loops and streams, then remove all of it",
     ),
     Method(
+        "run.fork",
+        params.RunForkParams,
+        answers.RunForkResult,
+        "Make a run that begins where another one is, or was at a turn",
+        needs_session=True,
+    ),
+    Method(
         "loop.run",
         params.LoopRunParams,
         answers.LoopRunResult,
@@ -168,7 +175,13 @@ _TABLE: Final = (
         "An entry with its channels, or one channel from a byte on",
         needs_session=True,
     ),
-    Method("log.read", params.LogReadParams, answers.LogReadResult, "Rows of the run's log", needs_session=True),
+    Method(
+        "log.read",
+        params.LogReadParams,
+        answers.LogReadResult,
+        "Rows of the session's log, or of one run's",
+        needs_session=True,
+    ),
     Method("op.find", params.OpFindParams, OpResult, "FIND: addresses below a scope", needs_session=True),
     Method(
         "op.read",

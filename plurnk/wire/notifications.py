@@ -92,6 +92,7 @@ class LoopTerminated(Notification, frozen=True):
     hit_max_turns: bool
     reason: str | None
     usage: Usage
+    error: str | None = None
 
 
 class ProposalTarget(msgspec.Struct, frozen=True, kw_only=True):
@@ -174,7 +175,11 @@ class TelemetryEvent(Notification, frozen=True):
 
 
 class TurnDelta(Notification, frozen=True):
-    """A piece of the model's answer as it streams; only for clients that attached with ``deltas``."""
+    """A piece of the model's answer as it streams; only for clients that attached with ``deltas``.
+
+    ``attempt`` counts from 1. The first of a higher one, whose text is empty, says that what came of the turn before
+    is void: the provider failed in mid-answer and is asked again (SPEC 3.8).
+    """
 
     method = "turn/delta"
     durable = False
@@ -182,6 +187,7 @@ class TurnDelta(Notification, frozen=True):
     turn_id: int
     kind: Literal["content", "reasoning"]
     text: str
+    attempt: int = 1
 
 
 class SessionLagged(Notification, frozen=True):

@@ -87,6 +87,14 @@ class SessionIdParams(Params, frozen=True):
     id: Id
 
 
+class RunForkParams(Params, frozen=True):
+    """``runId`` null: the run attached to; ``name`` null: ``fork-<n>``; ``atTurn`` null: all turns that have ended."""
+
+    run_id: Id | None = None
+    name: Text | None = None
+    at_turn: Id | None = None
+
+
 class LoopRunParams(Params, frozen=True):
     """Settings that are absent are the live loop's when there is one, else the daemon's."""
 
@@ -104,10 +112,15 @@ class LoopInjectParams(Params, frozen=True):
 
 
 class LoopCancelParams(Params, frozen=True):
-    """``all``: the queued loops, too."""
+    """The live loop is ended. ``loopId``: that one instead, live or queued. ``all``: the queued ones, too."""
 
     reason: Text | None = None
     all: bool = False
+    loop_id: Id | None = None
+
+    def __post_init__(self) -> None:
+        if self.all and self.loop_id is not None:
+            raise ValueError("either all or loopId")
 
 
 class EntryReadParams(Params, frozen=True):
@@ -120,6 +133,9 @@ class EntryReadParams(Params, frozen=True):
 
 
 class LogReadParams(Params, frozen=True):
+    """``runId`` null: of all runs of the session."""
+
+    run_id: Id | None = None
     loop_id: Id | None = None
     turn_id: Id | None = None
     since_id: Offset | None = None
@@ -254,7 +270,16 @@ class OpParseParams(Params, frozen=True):
 
 
 class PacketReadParams(Params, frozen=True):
-    turn_id: Id
+    """``turnId`` alone; or ``loop`` and ``turn``, which count from 1 as in the log, of the run ``runId``.
+
+    Without ``turn`` the loop's last turn that has a packet, without ``loop`` the run's; without ``runId`` of the run
+    attached to.
+    """
+
+    turn_id: Id | None = None
+    run_id: Id | None = None
+    loop: Id | None = None
+    turn: Id | None = None
 
 
 def line_marker(lines: LineRange | None) -> LineMarker | None:

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from plurnk.language.ast import OPS
 from plurnk.rules.blocks import render_log_row
 from plurnk.rules.packet import build, render_system
+from plurnk.rules.shown import log_text
 from plurnk.rules.snapshot import LogRow, PacketInputs
 
 TEXT = st.text(alphabet="ab:~<\n", max_size=12)
@@ -32,14 +33,14 @@ def log_section(rows: tuple[LogRow, ...]) -> str:
         definition="card",
         persona="",
         index=(),
-        log=tuple(map(render_log_row, rows)),
+        log=[log_text(number, row, len) for number, row in enumerate(rows, 1)],
         prompts=("x",),
         errors=(),
         turn_number=len(rows),
         max_turns=99,
         context_size=None,
     )
-    return render_system(build(inputs, len)).removeprefix("card")
+    return render_system(build(inputs, len).packet).removeprefix("card")
 
 
 @pytest.mark.spec("3.4-log-prefix-stable")

@@ -13,14 +13,6 @@ from tests.support import source
 # fails below.
 PROMISED_LATER: Final = frozenset(
     {
-        "3.1-inject-never-client-loop",
-        "3.4-fit-folds-oldest",
-        "3.6-cycle-detect",
-        "3.6-human-decisions-never-strike",
-        "3.6-strike-streak",
-        "3.6-sudden-death-soft",
-        "3.6-wake-limit",
-        "3.8-retry-then-500",
         "7.4-asyncio-plugin",
     }
 )

@@ -31,6 +31,7 @@ def environment(home: Path, **more: str) -> dict[str, str]:
         "XDG_CONFIG_HOME": str(home / "config"),
         "PLURNK_PORT": "0",
         "PLURNK_SOCKET": "",
+        "OLLAMA_HOST": "127.0.0.1:1",  # Refuses: a server that runs on this machine is not to be found.
         **more,
     }
 

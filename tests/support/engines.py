@@ -29,6 +29,7 @@ from plurnk.schemes.notes import known, plurnk, skill, unknown
 from plurnk.store import channels, entries, sessions
 from plurnk.store.database import Tx
 from plurnk.store.sessions import Run, Session
+from plurnk.store.wakes import WakeRules
 from plurnk.streams.live import open_streams
 from plurnk.wire.notifications import Notification
 from plurnk.wire.results import OpResult
@@ -37,6 +38,8 @@ from tests.support.stores import new_session, opened
 from tests.support.workers import InlineWorkers
 
 SCHEMES: dict[str, Scheme] = {s.manifest.name: s for s in (known, unknown, skill, plurnk, log, exec_, file)}
+
+PAPERS = Papers("the card", "the persona")
 
 Say = Callable[[int, GenerateRequest], Awaitable[str]]
 """Given the number of the call, from 1, and the request: what the model answers."""
@@ -135,6 +138,7 @@ async def engine_with(
     commands: Commands | None = None,
     project_root: Path | None = None,
     hidden: tuple[str, ...] = (),
+    papers: Papers = PAPERS,
 ) -> AsyncIterator[Bench]:
     """Open an engine on the database at ``path``; a second time on the same path it finds the same session.
 
@@ -143,13 +147,12 @@ async def engine_with(
     model, bus, ear = FakeModel(say, context_size), Bus(), Ear()
     limits = limits or Limits()
     env = {"PLURNK_MODEL": "fake", "PLURNK_MODEL_fake": "fake/fake", "PLURNK_MODEL_other": "fake/other"}
-    has_provider = partial(has_alias, env)
+    wake_rules = WakeRules(partial(has_alias, env), limits.max_wakes)
     async with (
         opened(path, bus.publish) as store,
-        open_streams(store, tell=bus.tell, has_provider=has_provider) as streams,
+        open_streams(store, tell=bus.tell, wake_rules=wake_rules) as streams,
     ):
         models = Models(env, cast("ProviderPlugins", Plugins(model)))
-        papers = Papers("the card", "the persona")
         async with open_engine(
             store,
             bus,

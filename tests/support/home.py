@@ -33,6 +33,7 @@ class Home:
             "PYTHONUTF8": "1",
             "XDG_STATE_HOME": str(folder / "state"),
             "PLURNK_PORT": "0",
+            "OLLAMA_HOST": "127.0.0.1:1",  # Refuses: a server that runs on this machine is not to be found.
             **variables,
         }
 

@@ -18,6 +18,7 @@ from plurnk.store.log import TurnRef
 from plurnk.store.query import Snapshot
 from plurnk.store.sessions import Run
 from plurnk.store.subscriptions import Subscription
+from plurnk.store.wakes import WakeRules
 from plurnk.streams.live import Streams, open_streams
 from plurnk.wire.notifications import Notification, StreamConcluded, StreamEvent
 from tests.support.stores import begin_turn, new_session, opened
@@ -116,7 +117,11 @@ class Basin:
 
 @asynccontextmanager
 async def basin(
-    path: Path, *, has_provider: bool = True, hear: Callable[[Notification], object] = lambda _heard: None
+    path: Path,
+    *,
+    has_provider: bool = True,
+    max_wakes: int = 16,
+    hear: Callable[[Notification], object] = lambda _heard: None,
 ) -> AsyncIterator[Basin]:
     """``hear`` is called with what clients would hear, when they would."""
     heard: list[Notification] = []
@@ -132,7 +137,8 @@ async def basin(
     async with opened(path, announce) as store:
         _session, run = await new_session(store)
         turn = await store.write(lambda tx: begin_turn(tx, run))
-        async with open_streams(store, tell=tell, has_provider=lambda _alias: has_provider) as streams:
+        rules = WakeRules(lambda _alias: has_provider, max_wakes)
+        async with open_streams(store, tell=tell, wake_rules=rules) as streams:
             yield Basin(store, streams, run, turn, heard)
 
 

@@ -51,6 +51,7 @@ async def run(client: Client, asked: params.LoopRunParams) -> answers.LoopRunRes
         reason=loop.reason,
         usage=usage,
         action=submitted.action,
+        error=loop.error,
     )
 
 
@@ -63,11 +64,11 @@ async def inject(client: Client, asked: params.LoopInjectParams) -> answers.Loop
 async def cancel(client: Client, asked: params.LoopCancelParams) -> answers.LoopCancelResult:
     place = await client.state.place()
     reason = asked.reason or "cancelled by a client"
-    ended = await client.state.engine.cancel(place.run_id, reason, queued_too=asked.all)
+    ended = await client.state.engine.cancel(place.run_id, reason, queued_too=asked.all, loop_id=asked.loop_id)
     return answers.LoopCancelResult(
         cancelled=ended.loop_id is not None or bool(ended.dropped),
         run_id=place.run_id,
-        loop_id=ended.loop_id,
+        loop_id=ended.loop_id if asked.loop_id is None or not ended.dropped else asked.loop_id,
         reason=reason,
     )
 

@@ -16,10 +16,12 @@ from plurnk.schemes.files import registered
 from plurnk.schemes.files.project import project_at
 from plurnk.schemes.files.views import view as file_view
 from plurnk.server.attachment import Client, Place
+from plurnk.server.handlers.runs import run_of
 from plurnk.server.methods import Handler
-from plurnk.store import channels, entries, log, sessions, turns
+from plurnk.store import channels, entries, log, packet_turns, sessions, turns
 from plurnk.store.channels import Channel
 from plurnk.store.database import Tx
+from plurnk.store.packet_turns import PacketTurn
 from plurnk.store.query import Snapshot
 from plurnk.wire import answers, params, problems
 
@@ -125,6 +127,7 @@ async def rows(client: Client, asked: params.LogReadParams) -> answers.LogReadRe
         lambda db: log.page(
             db,
             place.session_id,
+            run_id=asked.run_id,
             loop_id=asked.loop_id,
             turn_id=asked.turn_id,
             since_id=asked.since_id,
@@ -137,21 +140,37 @@ async def rows(client: Client, asked: params.LogReadParams) -> answers.LogReadRe
 
 
 async def packet(client: Client, asked: params.PacketReadParams) -> answers.PacketReadResult:
+    if asked.turn_id is not None and (asked.run_id, asked.loop, asked.turn) != (None, None, None):
+        raise problems.invalid_params("turnId: expected alone; got runId, loop or turn with it")
+    if asked.turn is not None and asked.loop is None:
+        raise problems.invalid_params("turn: expected with loop; got it alone")
     place = await client.state.place()
-    return await client.state.engine.store.read(lambda db: _packet(db, place, asked.turn_id))
+    return await client.state.engine.store.read(lambda db: _packet(db, place, asked))
 
 
-def _packet(db: Snapshot, place: Place, turn_id: int) -> answers.PacketReadResult:
+def _packet(db: Snapshot, place: Place, asked: params.PacketReadParams) -> answers.PacketReadResult:
     try:
-        stored = turns.packet(db, place.session_id, turn_id)
+        turn = _turn(db, place, asked)
+        stored = turns.packet(db, place.session_id, turn.id)
     except NotFound as error:
         raise problems.loop_not_found(error.detail) from None
     sent = msgspec.json.decode(stored, type=Packet)
     return answers.PacketReadResult(
-        turn_id=turn_id,
+        turn_id=turn.id,
+        loop=turn.loop_seq,
+        turn=turn.turn_seq,
         packet=msgspec.json.decode(stored),
         rendered=f"{render_system(sent)}\n\n{render_user(sent)}",
     )
+
+
+def _turn(db: Snapshot, place: Place, asked: params.PacketReadParams) -> PacketTurn:
+    if asked.turn_id is not None:
+        return packet_turns.by_id(db, place.session_id, asked.turn_id)
+    run = run_of(db, place.session_id, asked.run_id or place.run_id)
+    if asked.loop is not None and asked.turn is not None:
+        return packet_turns.at(db, run.id, asked.loop, asked.turn)
+    return packet_turns.last(db, run.id, asked.loop)
 
 
 async def providers(client: Client, _asked: params.NoParams) -> answers.ProvidersListResult:
@@ -160,7 +179,8 @@ async def providers(client: Client, _asked: params.NoParams) -> answers.Provider
         aliases=tuple(
             answers.Alias(alias=a.name, provider=a.provider, model=a.model, active=a.name == models.active)
             for a in models.aliases.values()
-        )
+        ),
+        why=models.why,
     )
 
 

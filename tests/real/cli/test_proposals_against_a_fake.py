@@ -249,7 +249,7 @@ async def test_ctrl_c_at_the_question_cancels_the_loop(tmp_path: Path) -> None:
         terminal.interrupt()
         assert (await terminal.end())[0] == 130
     assert daemon.decisions == []
-    assert dict(daemon.requests)["loop.cancel"] == {"reason": "Ctrl-C"}
+    assert dict(daemon.requests)["loop.cancel"] == {"reason": "Ctrl-C", "loopId": LOOP}
 
 
 async def test_a_terminal_shows_the_latest_line_of_what_runs(tmp_path: Path) -> None:

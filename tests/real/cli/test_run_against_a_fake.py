@@ -191,4 +191,4 @@ async def test_ctrl_c_cancels_and_a_second_one_leaves(tmp_path: Path, *, deaf: b
         tasks.cancel_scope.cancel()
     assert b"cancelling the loop; Ctrl-C again leaves without waiting\n" in shown
     assert (b"ended with 499, cancelled" in shown) is not deaf
-    assert dict(daemon.requests)["loop.cancel"] == {"reason": "Ctrl-C"}
+    assert dict(daemon.requests)["loop.cancel"] == {"reason": "Ctrl-C", "loopId": LOOP}

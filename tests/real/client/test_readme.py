@@ -45,3 +45,23 @@ async def test_an_editor_reviews_what_was_proposed_before_it_came(
     written = capsys.readouterr().out.splitlines()
     assert written[:6] == ["a.txt", "--- a/a.txt", "+++ b/a.txt", "@@ -1,2 +1,2 @@", " one", "-two"]
     assert [line.rstrip() for line in written[-2:]] == ["200", "a.txt resolved"]
+
+
+async def test_another_way_is_tried_in_a_fork(tmp_path: Path) -> None:
+    script = tmp_path / "script.json"
+    script.write_text(json.dumps(["<<EDIT(known://a):x:EDIT", "<<SEND[200]:one way:SEND", "<<SEND[200]:another:SEND"]))
+    settings = settings_in(tmp_path, PLURNK_MODEL="m", PLURNK_MODEL_m="mock/x", PLURNK_MOCK_SCRIPT=str(script))
+    async with running(settings) as url, plain_client(url) as client:
+        session = (await client.call("session.create"))["id"]
+        with trio.fail_after(30):
+            turn = (await client.call("loop.run", prompt="x"))["turnIds"][0]
+            fork = shown("try_another_way")["try_another_way"]
+            assert await trio.to_thread.run_sync(fork, url, session, turn, "differently") == "fork-1"
+        runs = (await client.call("session.runs"))["runs"]
+        rows = (await client.call("log.read", runId=runs[1]["id"]))["entries"]
+        assert [(row["loop_seq"], row["turn_seq"], row["op"]) for row in rows] == [
+            (1, 1, "EDIT"),
+            (1, 1, "EDIT"),
+            (2, 1, "EDIT"),
+            (2, 1, "SEND"),
+        ]

@@ -99,7 +99,10 @@ async def test_each_turns_log_begins_with_the_one_before(tmp_path: Path) -> None
     script = [f"<<EDIT(known://n{n}):text {n}:EDIT <<READ(known://n{n})::READ" for n in range(6)] + [DONE]
     async with engine_with(tmp_path / "p.db", script) as bench:
         await finish(bench)
-        logs = [request.messages[0].content.partition("# Plurnk System Log\n")[2] for request in bench.model.requests]
+        logs = [
+            request.messages[0].content.partition("# Plurnk System Log\n")[2].partition("\n\n# Plurnk System Index")[0]
+            for request in bench.model.requests
+        ]
     assert len(logs) == 7
     for before, after in itertools.pairwise(logs):
         assert after.startswith(before)
@@ -128,7 +131,10 @@ async def test_hidden_rows_leave_the_packet_and_rows_of_an_older_loop_come_last(
         bench.model._say = say
         await finish(bench)
         await client.close()
-        logs = [request.messages[0].content.partition("# Plurnk System Log\n")[2] for request in bench.model.requests]
+        logs = [
+            request.messages[0].content.partition("# Plurnk System Log\n")[2].partition("\n\n# Plurnk System Index")[0]
+            for request in bench.model.requests
+        ]
     assert ["known://a" in section for section in logs] == [False, True, False, True, True]
     assert logs[3].startswith(logs[1].rstrip())
     assert logs[4].startswith(logs[3])
@@ -143,7 +149,7 @@ async def test_what_went_wrong_is_told_once_on_the_next_turn(tmp_path: Path) -> 
         "<<SEND[202]::SEND",
         DONE,
     )
-    async with engine_with(tmp_path / "p.db", script) as bench:
+    async with engine_with(tmp_path / "p.db", script, limits=Limits(max_strikes=0)) as bench:
         await finish(bench)
         second, third, fourth = (shown(request) for request in bench.model.requests[1:])
         packets = await bench.engine.store.read(
@@ -199,8 +205,8 @@ async def test_every_way_out_writes_the_terminal_row_and_announces_it_once(tmp_p
     for name, say, limits, wanted in (
         ("done", (DONE,), Limits(), (200, None)),
         ("external", ("<<SEND[499]::SEND",), Limits(), (499, "external")),
-        ("max_turns", chatters, Limits(max_turns=3), (499, "max_turns")),
-        ("timeout", chatters, Limits(loop_timeout_s=0.03), (504, "timeout")),
+        ("max_turns", chatters, Limits(max_turns=3, max_strikes=0), (499, "max_turns")),
+        ("timeout", chatters, Limits(loop_timeout_s=0.03, max_strikes=0), (504, "timeout")),
         ("provider", fails, Limits(), (500, "provider_error")),
         ("stalled", hangs, Limits(fetch_timeout_s=0.03), (500, "provider_error")),
         ("bug", crashes, Limits(), (500, "internal_error")),

@@ -37,7 +37,7 @@ async def run(desk: Desk, prompt: str = "go") -> list[str]:
 def index_of(request: GenerateRequest) -> str:
     system = request.messages[0].content
     _, found, rest = system.partition("# Plurnk System Index\n")
-    return rest.partition("\n\n# Plurnk System Log")[0] if found else ""
+    return rest if found else ""
 
 
 def turns(root: Path, changes: Sequence[Mapping[str, str | bytes | None]]) -> Say:
@@ -61,7 +61,7 @@ def turns(root: Path, changes: Sequence[Mapping[str, str | bytes | None]]) -> Sa
 async def test_a_tile_is_what_is_on_disk_when_the_turn_begins(tmp_path: Path) -> None:
     root = tmp_path / "work"
     say = turns(root, [{"a.txt": "two\n"}, {"a.txt": "six\n"}, {"a.txt": None}, {"a.txt": b"\0" * 9}, {"b": "x"}])
-    limits = Limits(settle_s=0)
+    limits = Limits(settle_s=0, max_strikes=0)
     async with project(tmp_path, {"a.txt": "one\n", "b": "b\n"}, say, limits=limits) as desk:
         await desk.do("<<SHOW(a.txt)::SHOW <<READ(b)::READ")
         shown = await run(desk)

@@ -21,6 +21,7 @@ from plurnk.store import entries, log, loops, recovery
 from plurnk.store.database import Store, StoreFailed, Tx
 from plurnk.store.loops import Defaults, Submission
 from plurnk.store.query import Snapshot, query
+from plurnk.store.wakes import WakeRules
 from plurnk.wire import answers, params
 from plurnk.wire.notifications import LogEntry, LogEntryUpdated, LoopProposal, Notification
 from plurnk.wire.results import OpResult
@@ -168,7 +169,7 @@ async def test_after_a_crash_no_proposal_looks_open_that_nobody_waits_for(tmp_pa
             lambda tx: log.add(tx, turn, Exec(body="x"), origin="model", result=OpResult(status=202))
         )
     async with opened(path) as store:
-        await store.write(lambda tx: recovery.recover(tx, resume=resume, has_provider=lambda _alias: True))
+        await store.write(lambda tx: recovery.recover(tx, resume=resume, rules=WakeRules(lambda _alias: True, 16)))
         answered = await store.read(lambda db: log.get(db, row.id))
         assert answered is not None
         assert (answered.status_rx, answered.state, answered.outcome) == (499, "cancelled", "loop_cancelled")

@@ -195,7 +195,10 @@ _PROBES: Final = {
         " && touch ~/.cache/pip/x && npm config get cache",
         says="{home}/.npm",
     ),
-    "ps": Probe(script="sleep 60 & ps -e -o comm= | grep -c sleep; kill $!", says="1"),
+    "ps": Probe(
+        script="sleep 60 & until ps -e -o comm= | grep -q sleep; do :; done; ps -e -o comm= | grep -c sleep; kill $!",
+        says="1",
+    ),
     "names-that-are-not-ascii": Probe(script="mkdir 'ü ß' && echo é > 'ü ß/日本' && cat \"$PWD/ü ß/日本\"", says="é"),
     "signals": Probe(
         script="trap 'echo got it' USR1; kill -USR1 $$; sleep 60 & kill -TERM $!; wait $!; echo $?",

@@ -492,7 +492,7 @@ async def test_a_disk_that_stays_full_holds_up_nobody(tmp_path: Path, monkeypatc
     monkeypatch.setattr(live, "RETRY_S", 0)
     monkeypatch.setattr(live, "CONCLUSION_LIMIT_S", 0.05)
 
-    def full(_self: object, _has_provider: object, _tx: Tx) -> None:
+    def full(_self: object, _rules: object, _tx: Tx) -> None:
         raise OutOfRoom("the disk is full")
 
     path = tmp_path / "p.db"

@@ -18,8 +18,8 @@ from plurnk.plugins.api import (
     Usage,
 )
 from plurnk.providers.demo import COMMAND, QUOTE_CHARS, DemoProvider, provider
-from plurnk.rules.blocks import render_log_row
 from plurnk.rules.packet import build, render_system, render_user
+from plurnk.rules.shown import index_text, log_text
 from plurnk.rules.snapshot import IndexChannel, IndexEntry, LogRow, PacketInputs
 
 if TYPE_CHECKING:
@@ -34,8 +34,8 @@ def request(
         PacketInputs(
             definition="card",
             persona="persona",
-            index=index,
-            log=tuple(render_log_row(row) for row in log),
+            index=[index_text(entry, estimate_tokens) for entry in index],
+            log=[log_text(number, row, estimate_tokens) for number, row in enumerate(log, 1)],
             prompts=(prompt,),
             errors=(),
             turn_number=turn,
@@ -43,7 +43,7 @@ def request(
             context_size=None,
         ),
         estimate_tokens,
-    )
+    ).packet
     return GenerateRequest(
         messages=(
             Message(role="system", content=render_system(packet)),

@@ -140,6 +140,18 @@ async def test_deltas_of_one_text_are_joined() -> None:
     assert content["text"] == reasoning["text"] == "".join(f"{number} " for number in range(count))
 
 
+async def test_deltas_of_an_answer_that_was_cut_off_are_not_joined_to_those_of_the_next() -> None:
+    """However slow the client: what comes of a higher attempt comes after all that it voids."""
+    outbox = Outbox()
+    feed = outbox.follow(1, since=None, last=0)
+    await feed.replay(nothing_more)
+    for attempt, text in ((1, "al"), (1, "pha"), (2, ""), (2, "be"), (2, "ta")):
+        delta = TurnDelta(loop_id=1, turn_id=2, kind="content", text=text, attempt=attempt)
+        feed.passing(encode_notification(delta), key=delta_key(delta), join=join_deltas)
+    came = [json.loads(text)["params"] for text in await taken(outbox)]
+    assert [(delta["attempt"], delta["text"]) for delta in came] == [(1, "alpha"), (2, "beta")]
+
+
 async def test_after_lagging_nothing_of_the_session_comes_until_it_is_followed_again() -> None:
     outbox = Outbox()
     feed = outbox.follow(1, since=0, last=0)

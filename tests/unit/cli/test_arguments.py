@@ -57,6 +57,19 @@ def test_a_bad_command_line_is_refused(arguments: str, capsys: pytest.CaptureFix
     assert capsys.readouterr().err.startswith("usage: plurnk ")
 
 
+@pytest.mark.parametrize(("place", "wanted"), [(["12/3"], (12, 3)), (["4"], (4, None)), ([], (None, None))])
+def test_a_turn_is_named_by_its_coordinates(place: list[str], wanted: tuple[int | None, int | None]) -> None:
+    assert build_parser().parse_args(["packet", *place]).place == wanted
+
+
+@pytest.mark.parametrize("place", ["1/2/3", "x", "1/", "/2", "0/1", "1/-1", ""])
+def test_coordinates_that_are_none_are_refused(place: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        main(["packet", place])
+    assert end.value.code == 2
+    assert f"expected LOOP/TURN, such as 1/2, or LOOP; got {place!r}" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("module", "unwanted"),
     [

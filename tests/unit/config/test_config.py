@@ -90,6 +90,13 @@ def test_all_bad_values_are_listed(tmp_path: Path) -> None:
     assert missing.startswith(f"{tmp_path}/.env.absent cannot be read: ")
 
 
+@pytest.mark.parametrize("name", ["PLURNK_MAX_STRIKES", "PLURNK_MIN_CYCLES", "PLURNK_MAX_CYCLE_PERIOD"])
+def test_so_many_turns_are_not_looked_at_again_after_each(tmp_path: Path, name: str) -> None:
+    load(tmp_path, {name: "100"})
+    with pytest.raises(BadConfiguration):
+        load(tmp_path, {name: "101"})
+
+
 def test_what_a_sandbox_may_lack_has_the_sandbox_own_names(tmp_path: Path) -> None:
     assert tuple(GAPS) == SANDBOX_GAPS
     assert load(tmp_path, {"PLURNK_SANDBOX_ACCEPT": "memory, ipc"}).sandbox_accept == ("memory", "ipc")
@@ -202,6 +209,7 @@ def test_a_projects_own_file_cannot_loosen_the_sandbox(tmp_path: Path) -> None:
             "PLURNK_TLS_KEY",
         ),
         *("OPENAI_BASE_URL", "PLURNK_MODEL_a__BASE_URL", "PLURNK_MODEL_a__API_KEY_ENV", "NEXT_BASE_URL"),
+        "OLLAMA_HOST",
     ],
 )
 def test_a_projects_own_file_cannot_let_anybody_in_or_send_keys_elsewhere(tmp_path: Path, name: str) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from plurnk.errors import UpstreamFailed
-from plurnk.providers.errors import ProviderFailed, error_message, excerpt, is_transient, retry_after_s
+from plurnk.providers.errors import ProviderFailed, error_message, excerpt, is_transient, retry_after_s, told_delay_s
 
 
 def test_a_failure_is_a_502_with_what_a_retry_needs() -> None:
@@ -49,6 +49,21 @@ def test_retry_after(header: str | None, seconds: float | None) -> None:
     assert retry_after_s(header, datetime(2044, 11, 6, 8, 49, 37, tzinfo=UTC)) == seconds
 
 
+@pytest.mark.parametrize(
+    ("error", "seconds"),
+    [
+        ({"error": {"details": [{"@type": "x"}, {"retryDelay": "34s"}]}}, 34.0),
+        ({"details": [{"retryDelay": "0.25s"}, {"retryDelay": "9s"}]}, 0.25),
+        ({"details": [{"retryDelay": "soon"}, {"retryDelay": 3}, "retryDelay", {"retryDelay": "-1s"}]}, None),
+        ({"details": {"retryDelay": "3s"}}, None),
+        ({"error": "3s"}, None),
+        ("3s", None),
+    ],
+)
+def test_how_long_to_wait_may_stand_in_the_error(error: Any, seconds: float | None) -> None:
+    assert told_delay_s(error) == seconds
+
+
 @pytest.mark.spec("3.8-key-never-leaks")
 @pytest.mark.parametrize(
     ("text", "shown"),
@@ -56,6 +71,7 @@ def test_retry_after(header: str | None, seconds: float | None) -> None:
         ("bad key s3cret!", "bad key [key]!"),
         ("Authorization: Bearer abc.def was refused", "Authorization: [key] was refused"),
         ("Incorrect API key provided: sk-pr***9zQ.", "Incorrect API key provided: [key]"),
+        ("API key AIzaSyB-1_x expired", "API key [key] expired"),
         ("several\n  lines", "several lines"),
         ("x" * 295 + " s3cret and more", "x" * 295 + " [key…"),
         ("x" * 296 + "s3cret", "x" * 296 + "[key…"),

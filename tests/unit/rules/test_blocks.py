@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from plurnk.rules.blocks import render_index_entry, render_log_row
+from plurnk.rules.blocks import render_folded, render_index_entry, render_log_row
 from plurnk.rules.snapshot import IndexChannel, IndexEntry, LogRow
 
 
@@ -48,6 +48,12 @@ def test_an_index_entry_has_a_meta_line_and_a_block_for_each_channel_that_is_not
         "… 2 more lines\n"
         ":exec://sh-1#report"
     )
+
+
+def test_an_index_entry_without_its_previews_is_its_meta_line() -> None:
+    channel = IndexChannel(name="body", mimetype="text/x-python", tokens=1, preview="1:\tpass")
+    entry = IndexEntry(path="src/a.py", channels=(channel,), awaiting_input=True)
+    assert render_index_entry(entry, previews=False) == render_index_entry(entry).split("\n")[0]
 
 
 def test_a_file_is_shown_by_its_bare_path() -> None:
@@ -134,6 +140,53 @@ def test_an_edit_shows_its_diff() -> None:
         '* {"op":"EDIT","origin":"model","path":"log://1/1/1/EDIT","status":200,"target":"known://x"}\n'
         "<<known://x:\n--- a/known://x\n+++ b/known://x\n@@ -1 +1 @@\n-a\n+:known://x\n:known://x"
     )
+
+
+@pytest.mark.spec("3.4-log-row-shape")
+def test_a_copy_says_where_it_went() -> None:
+    row = LogRow(
+        loop_seq=1,
+        turn_seq=1,
+        sequence=1,
+        op="COPY",
+        origin="model",
+        status=200,
+        target="known://x",
+        destination="exec://a#b",
+    )
+    assert render_log_row(row) == (
+        '* {"destination":"exec://a#b","op":"COPY","origin":"model","path":"log://1/1/1/COPY","status":200,'
+        '"target":"known://x"}'
+    )
+
+
+@pytest.mark.spec("3.4-log-row-shape", "3.4-canonical-json")
+@pytest.mark.parametrize(("content", "diff"), [("text", None), (None, "-a\n+b\n"), ("", "-a\n+b\n")])
+def test_a_folded_row_is_its_meta_line_and_says_so(content: str | None, diff: str | None) -> None:
+    row = LogRow(
+        loop_seq=1,
+        turn_seq=1,
+        sequence=1,
+        op="READ",
+        origin="model",
+        status=206,
+        target="known://x",
+        matcher="/a/",
+        next_line=7,
+        content=content,
+        diff=diff,
+    )
+    assert render_folded(row) == (
+        '* {"folded":true,"matcher":"/a/","nextLine":7,"op":"READ","origin":"model","path":"log://1/1/1/READ",'
+        '"status":206,"target":"known://x"}'
+    )
+
+
+@pytest.mark.parametrize(("content", "diff"), [(None, None), ("", None), (None, ""), ("", "")])
+def test_a_row_without_a_body_has_nothing_to_fold(content: str | None, diff: str | None) -> None:
+    row = LogRow(loop_seq=1, turn_seq=1, sequence=1, op="READ", origin="model", status=204, content=content, diff=diff)
+    assert render_folded(row) is None
+    assert "\n" not in render_log_row(row)
 
 
 @pytest.mark.spec("3.4-log-row-shape")

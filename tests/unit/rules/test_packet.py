@@ -9,17 +9,18 @@ import pytest
 
 from plurnk.content.tokens import estimate_tokens
 from plurnk.language.ast import Send, SendBody
-from plurnk.rules.blocks import render_log_row
+from plurnk.rules.fitting import CountTokens
 from plurnk.rules.packet import (
     Assistant,
     Packet,
     budget_table,
-    build,
+    cache_marks,
     render_system,
     render_user,
-    stable_prefix_chars,
     with_answer,
 )
+from plurnk.rules.packet import build as build_and_fit
+from plurnk.rules.shown import index_text, log_text
 from plurnk.rules.snapshot import IndexChannel, IndexEntry, LogRow, PacketInputs
 from plurnk.rules.telemetry import ActionFailure, NoOps
 
@@ -36,11 +37,21 @@ READ_ROW = LogRow(
     target="known://notes",
     content="one\ntwo",
 )
+INDEX = IndexEntry(
+    path="known://notes",
+    channels=(IndexChannel(name="body", mimetype="text/markdown", tokens=2, preview="1:\tone\n2:\ttwo"),),
+)
+
+
+def build(inputs: PacketInputs, count_tokens: CountTokens) -> Packet:
+    return build_and_fit(inputs, count_tokens).packet
+
+
 FIRST = PacketInputs(
     definition="The card.\n",
     persona="Be brief.\n",
     index=(),
-    log=(render_log_row(PROMPT_ROW),),
+    log=(log_text(1, PROMPT_ROW, estimate_tokens),),
     prompts=("Count to two.\n",),
     errors=(),
     turn_number=1,
@@ -49,13 +60,8 @@ FIRST = PacketInputs(
 )
 SECOND = replace(
     FIRST,
-    index=(
-        IndexEntry(
-            path="known://notes",
-            channels=(IndexChannel(name="body", mimetype="text/markdown", tokens=2, preview="1:\tone\n2:\ttwo"),),
-        ),
-    ),
-    log=(render_log_row(PROMPT_ROW), render_log_row(READ_ROW)),
+    index=(index_text(INDEX, estimate_tokens),),
+    log=(log_text(1, PROMPT_ROW, estimate_tokens), log_text(2, READ_ROW, estimate_tokens)),
     prompts=("Count to two.\n", "Faster!"),
     errors=(
         ActionFailure(message="no such entry", coordinate="1/1/3", op="READ", status=404, target="known://nope"),
@@ -86,10 +92,10 @@ def test_the_first_turn_as_sent() -> None:
         "|---|---|---|\n"
         "| Definition | 3 | 0.3 |\n"
         "| Instructions | 10 | 1.0 |\n"
-        "| Log | 31 | 3.1 |\n"
+        "| Log | 32 | 3.2 |\n"
         "| Prompt | 11 | 1.1 |\n"
-        "| Total | 55 | 5.5 |\n"
-        "| Free | 945 | 94.5 |"
+        "| Total | 56 | 5.6 |\n"
+        "| Free | 944 | 94.4 |"
     )
 
 
@@ -102,16 +108,16 @@ def test_a_later_turn_as_sent() -> None:
         "# Plurnk System Instructions\n"
         "Be brief.\n"
         "\n"
-        "# Plurnk System Index\n"
-        '* {"channels":{"body":{"mimetype":"text/markdown","tokens":2}},"path":"known://notes"}\n'
+        "# Plurnk System Log\n"
+        '* {"op":"EDIT","origin":"system","path":"log://1/1/1/EDIT","status":201,"target":"plurnk://prompt/1"}\n'
+        '* {"op":"READ","origin":"model","path":"log://1/1/2/READ","status":200,"target":"known://notes"}\n'
         "<<known://notes:\n"
         "1:\tone\n"
         "2:\ttwo\n"
         ":known://notes\n"
         "\n"
-        "# Plurnk System Log\n"
-        '* {"op":"EDIT","origin":"system","path":"log://1/1/1/EDIT","status":201,"target":"plurnk://prompt/1"}\n'
-        '* {"op":"READ","origin":"model","path":"log://1/1/2/READ","status":200,"target":"known://notes"}\n'
+        "# Plurnk System Index\n"
+        '* {"channels":{"body":{"mimetype":"text/markdown","tokens":2}},"path":"known://notes"}\n'
         "<<known://notes:\n"
         "1:\tone\n"
         "2:\ttwo\n"
@@ -141,14 +147,14 @@ def test_the_stored_packet_has_the_shape_of_the_specification_and_reads_back() -
     assert msgspec.json.decode(encoded) == {
         "tokens": packet.system.tokens + packet.user.tokens + 5,
         "system": {
-            "tokens": 44,
+            "tokens": 45,
             "system_definition": "The card.",
             "persona": "Be brief.",
             "index": [],
             "log": [render_system(packet).split("\n")[-1]],
         },
         "user": {
-            "tokens": 11 + estimate_tokens(packet.user.telemetry.budget),
+            "tokens": 11 + estimate_tokens(f"\n\n# Plurnk System Budget\n{packet.user.telemetry.budget}"),
             "prompt": "Count to two.",
             "telemetry": {"budget": packet.user.telemetry.budget, "errors": []},
             "system_requirements": "",
@@ -170,11 +176,20 @@ def test_a_stored_packet_renders_as_it_was_sent() -> None:
     assert (render_system(stored), render_user(stored)) == (render_system(packet), render_user(packet))
 
 
-def test_the_stable_prefix_ends_before_the_index() -> None:
+def test_marks_of_what_comes_again_are_at_the_ends_of_the_persona_and_of_each_log() -> None:
     packet = build(SECOND, len)
-    size = stable_prefix_chars(packet)
-    assert render_system(packet)[:size] == "The card.\n\n# Plurnk System Instructions\nBe brief."
-    assert render_system(build(FIRST, len))[:size] == render_system(packet)[:size]
+    system = render_system(packet)
+    ends = [len(packet.system.log[0]), len("\n".join(packet.system.log))]
+    persona, *logs = (system[:mark] for mark in cache_marks(packet, ends))
+    assert persona == "The card.\n\n# Plurnk System Instructions\nBe brief."
+    assert logs[0].endswith(f"\n\n# Plurnk System Log\n{packet.system.log[0]}")
+    assert logs[1].endswith(packet.system.log[1])
+    assert system[len(logs[1]) :].startswith("\n\n# Plurnk System Index\n")
+
+
+def test_marks_of_a_log_with_nothing_before_it() -> None:
+    packet = build(replace(FIRST, definition="", persona=""), len)
+    assert cache_marks(packet, [len(packet.system.log[0])]) == (len(render_system(packet)),)
 
 
 def test_nothing_to_say_is_not_said() -> None:
@@ -185,4 +200,7 @@ def test_nothing_to_say_is_not_said() -> None:
 
 
 def test_a_budget_that_is_overdrawn_has_nothing_free() -> None:
-    assert budget_table([("Log", 150)], 100).splitlines()[-2:] == ["| Total | 150 | 150.0 |", "| Free | 0 | 0.0 |"]
+    assert budget_table([("# Plurnk System Log", 150)], 100).splitlines()[-2:] == [
+        "| Total | 150 | 150.0 |",
+        "| Free | 0 | 0.0 |",
+    ]

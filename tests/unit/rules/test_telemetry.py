@@ -26,8 +26,14 @@ from tests.support.log_entries import log_entry
         (telemetry.cycle(period=2, cycles=3), {"kind": "cycle", "period": 2, "cycles": 3}),
         (telemetry.sudden_death(remaining=2), {"kind": "sudden_death", "remaining": 2}),
         (telemetry.budget_folded(rows=2, tokens=9), {"kind": "budget_folded", "rows": 2, "tokens": 9}),
-        (telemetry.provider_retry(attempt=2, status=429), {"kind": "provider_retry", "attempt": 2, "status": 429}),
-        (telemetry.provider_retry(attempt=2, status=None), {"kind": "provider_retry", "attempt": 2, "status": None}),
+        (
+            telemetry.provider_retry(attempt=2, status=429, wait_s=1.25, cause="no"),
+            {"kind": "provider_retry", "attempt": 2, "status": 429, "waitMs": 1250},
+        ),
+        (
+            telemetry.provider_retry(attempt=2, status=None, wait_s=0, cause="no"),
+            {"kind": "provider_retry", "attempt": 2, "status": None, "waitMs": 0},
+        ),
         (NothingToWaitFor(), {"kind": "nothing_to_wait_for"}),
     ],
 )
@@ -67,3 +73,8 @@ def test_garbage_does_not_fill_the_packet() -> None:
     assert len(events) == 20
     assert {len(event.snippet) for event in events} == {80}
     assert parse_failures([], "x") == ()
+
+
+def test_a_retry_says_why_and_when() -> None:
+    retry = telemetry.provider_retry(attempt=3, status=429, wait_s=12.34, cause="the provider answered 429: slow down")
+    assert retry.message == "The provider failed: the provider answered 429: slow down; attempt 3 follows in 12.3 s."

@@ -44,11 +44,12 @@ def test_deltas_of_one_text_become_one() -> None:
 
 def test_deltas_of_different_texts_are_kept_apart() -> None:
     keys = {
-        events.delta_key(TurnDelta(loop_id=1, turn_id=turn_id, kind=kind, text=""))
+        events.delta_key(TurnDelta(loop_id=1, turn_id=turn_id, kind=kind, text="", attempt=attempt))
         for turn_id in (1, 2)
         for kind in ("content", "reasoning")
+        for attempt in (1, 2)
     }
-    assert len(keys) == 4
+    assert len(keys) == 8
 
 
 def stream_event(length: int, *, awaiting: bool | None = None, channel: str = "stdout") -> StreamEvent:
