@@ -22,6 +22,7 @@ from bench.parts import run_parts
 from plurnk import resources
 from plurnk.engine.limits import Limits
 from plurnk.engine.packets import Built, PacketMaker, Papers
+from plurnk.engine.run_texts import RunTexts
 from plurnk.plugins.api import GenerateRequest
 from plurnk.store.loops import Submission
 from tests.support.engines import Bench, Ear, Say, do, engine_with
@@ -36,13 +37,13 @@ def resident_mib() -> float:
     return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
-def timed(build: Callable[..., Built], took_s: list[float]) -> Callable[..., Built]:
+def timed(build: Callable[..., Built | RunTexts], took_s: list[float]) -> Callable[..., Built | RunTexts]:
     """``build``, which notes how long it takes."""
 
-    def timing(*arguments: object) -> Built:
+    def timing(*arguments: object, **begun: object) -> Built | RunTexts:
         began = time.perf_counter()
         try:
-            return build(*arguments)
+            return build(*arguments, **begun)
         finally:
             took_s.append(time.perf_counter() - began)
 

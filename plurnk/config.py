@@ -249,10 +249,10 @@ WITHOUT_EFFECT: Final = frozenset({"PLURNK_DEBUG", "PLURNK_METRICS"})
 FIELDS: Final = {entry.metadata["variable"].name: entry.name for entry in fields(Settings) if entry.metadata}
 _PATHS: Final = ("PLURNK_SOCKET", "PLURNK_DB_PATH", "PLURNK_TLS_CERT", "PLURNK_TLS_KEY", "PLURNK_PERSONA")
 
-# Whom the port lets in, what a command may do, and to whom keys and prompts are sent is the operator's to say.
+# The operator says who may come in, what a command may do, which files are ours or sent, and where keys and prompts go.
 _OPERATORS: Final = re.compile(
-    r"PLURNK_(SANDBOX(_ACCEPT)?|HOST|AUTH|ALLOWED_ORIGINS|INSECURE|TLS_CERT|TLS_KEY)|\w+_BASE_URL|OLLAMA_HOST"
-    r"|\w+__API_KEY_ENV"
+    r"PLURNK_(SANDBOX(_ACCEPT)?|HOST|AUTH|ALLOWED_ORIGINS|INSECURE|TLS_CERT|TLS_KEY|DB_PATH|SOCKET|PERSONA|MOCK_SCRIPT)"
+    r"|\w+_BASE_URL|OLLAMA_HOST|\w+__API_KEY_ENV|(OPENAI|ANTHROPIC|GEMINI)_API_KEY"
 )
 
 # Read by providers, not by us: (name, help). Those that hold a secret are masked by their names.
@@ -330,9 +330,10 @@ def effective(settings: Settings) -> Iterator[tuple[str, str, str]]:
 
 
 def _masked(name: str, value: str) -> str:
-    if value and name.endswith(("KEY", "TOKEN", "SECRET", "PASSWORD")):
+    mistaken = name.endswith("__API_KEY_ENV") and not re.fullmatch("[A-Z][A-Z0-9_]*", value)  # It may be the key.
+    if value and (mistaken or name.endswith(("KEY", "TOKEN", "SECRET", "PASSWORD"))):
         return _MASK
-    return re.sub(r"(?<=://)[^/@\s]+(?=@)", _MASK, value)
+    return re.sub(r"(?<=://)[^/\s]+(?=@)", _MASK, value)
 
 
 def _home(environ: Mapping[str, str]) -> Path:

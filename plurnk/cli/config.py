@@ -19,8 +19,10 @@ A variable's value is taken from the last of these that has it: its default, `$X
 `./.env`, `.env.NAME` with `--config NAME`, the environment, its flag. The files hold `KEY=VALUE` lines, with quotes,
 comments and `export` if you like; nothing in them is interpolated. `./.env` and `.env.NAME` may come with a project,
 or be written by a command: not taken from them is what lets somebody in (`PLURNK_SANDBOX`, `_SANDBOX_ACCEPT`, `_HOST`,
-`_AUTH`, `_ALLOWED_ORIGINS`, `_INSECURE`, `_TLS_CERT`, `_TLS_KEY`) or says where keys and prompts are sent (each
-`…_BASE_URL`, `OLLAMA_HOST` and each `…__API_KEY_ENV`). Booleans are `0` or `1`. Values that cannot be used
+`_AUTH`, `_ALLOWED_ORIGINS`, `_INSECURE`, `_TLS_CERT`, `_TLS_KEY`), names our files or others of yours
+(`PLURNK_DB_PATH`, `_SOCKET`, `_PERSONA`, `_MOCK_SCRIPT`) or says where keys and prompts are sent (each
+`…_BASE_URL`, `OLLAMA_HOST` and each `…__API_KEY_ENV`) or on whose account (the vendors' keys). Booleans
+are `0` or `1`. Values that cannot be used
 stop the start, all of them listed; an unknown `PLURNK_…` is a warning. `plurnk config` shows what holds and where it
 came from.
 

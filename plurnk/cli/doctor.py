@@ -12,6 +12,7 @@ from typing import Final, Literal, TypeAlias
 import msgspec
 import trio
 
+from plurnk.cli.chosen import otherwise
 from plurnk.cli.daemon import answering, token_of
 from plurnk.cli.exits import FAILED, OK
 from plurnk.cli.measures import span
@@ -26,7 +27,7 @@ from plurnk.plugins.registry import ProviderPlugins, load_executors
 from plurnk.schemes.exec import DEFAULT_RUNTIME
 from plurnk.store.lock import holder
 from plurnk.streams.diagnosis import Diagnosis, diagnose
-from plurnk.wire.answers import DaemonStatusResult
+from plurnk.wire.answers import DaemonStatusResult, ProvidersListResult
 
 State: TypeAlias = Literal["well", "note", "bad"]
 
@@ -124,11 +125,14 @@ async def _daemon(settings: Settings) -> list[Finding]:
             return [_silent(pid, settings)]
         async with open_client(where, token=token_of(settings)) as client:
             status: DaemonStatusResult = await client.call("daemon.status")
+            providers: ProvidersListResult = await client.call("providers.list")
     except (ClientError, RequestError) as error:
         return [Finding(about="daemon", state="bad", text=str(error))]
     who = "of another database" if pid is None else f"with pid {pid}"
     text = f"the one {who} answers at {where}; version {status.version}, up for {span(status.uptime_ms / 1000)}"
     found = [Finding(about="daemon", state="well", text=f"{text}; live streams: {status.counts.streams}")]
+    if other := otherwise(settings, providers, None):
+        found.append(Finding(about="daemon", state="note", text=other))
     if status.sandbox is None:
         text = "it runs no commands; if they can be run, see below, restart it"
         found.append(Finding(about="daemon", state="bad", text=text))

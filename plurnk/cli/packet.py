@@ -61,6 +61,8 @@ def sections(found: PacketReadResult, before: PacketReadResult | None) -> Iterat
         yield f"=== {place} reasoning, and what was said between statements ===", answer.reasoning
     if answer.content:
         yield f"=== {place} answer, {answer.tokens:,} tokens ===", answer.content
+    else:
+        yield f"=== {place} no answer ===", "The provider failed." if packet.assistant_raw is None else "It was empty."
 
 
 def _packet(found: PacketReadResult) -> Packet:

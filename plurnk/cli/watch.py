@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 import sys
 from collections.abc import AsyncIterator
 from typing import Final
@@ -9,13 +11,15 @@ from typing import Final
 import msgspec
 import trio
 
+from plurnk.cli.chosen import how_to_restart
 from plurnk.cli.deciding import Decider
 from plurnk.cli.exits import INTERRUPTED, OK, OTHER, TURN_LIMIT
-from plurnk.cli.money import money
+from plurnk.cli.money import spent
 from plurnk.cli.rows import answer_of, how_to_answer, printable, target_of
 from plurnk.cli.tails import Tails
 from plurnk.cli.waterfall import Waterfall
 from plurnk.client import Client, ClientError, Disconnected, Heard, RequestError, Resync
+from plurnk.config import Settings
 from plurnk.wire.answers import LoopRunResult, SessionRunsResult
 from plurnk.wire.notifications import (
     LogEntry,
@@ -27,20 +31,26 @@ from plurnk.wire.notifications import (
     StreamConcluded,
     StreamEvent,
     TelemetryEvent,
+    TurnDelta,
 )
 from plurnk.wire.params import LoopRunParams
 
 _DONE: Final = 200
 _CANCELLED: Final = 499
 _SAID_BY_ROWS: Final = {"action_failure"}
+_STRUCK_OUT: Final = "strike_threshold"
+_OUR_FAULT: Final = "internal_error"
+_PROVIDER_ERROR: Final = "provider_error"
+_KEY_REFUSED: Final = re.compile(r"\bthe provider answered 40[13]\b")
 
 
 class Watch:
     """One loop: its rows, what it proposes, and the streams that it starts."""
 
-    def __init__(self, client: Client, shown: Waterfall, *, yolo: bool, as_json: bool) -> None:
+    def __init__(self, client: Client, shown: Waterfall, settings: Settings, *, yolo: bool, as_json: bool) -> None:
         self._client = client
         self._shown = shown
+        self._settings = settings
         self._yolo = yolo
         self._as_json = as_json
         self._session = ""
@@ -53,6 +63,7 @@ class Watch:
         self._live: list[str] = []
         self._concluded: set[str] = set()
         self._answer: str | None = None
+        self._told_why = False
         self._end: LoopTerminated | None = None
 
     async def loop(self, request: LoopRunParams, session: str, run_id: int, tasks: trio.Nursery) -> None:
@@ -98,8 +109,16 @@ class Watch:
             case TelemetryEvent(loop_id=self._loop_id, event=event):
                 if not self._as_json and event.get("kind") not in _SAID_BY_ROWS:
                     self._shown.note(f"! {event.get('message') or event.get('kind')}")
+                self._told_why = self._told_why or event.get("kind") == _PROVIDER_ERROR
+            case TurnDelta(loop_id=self._loop_id):
+                self._shown.delta(heard)
             case LoopTerminated(loop_id=self._loop_id):
                 self._end = heard
+                if heard.error and not self._as_json and not self._told_why:
+                    self._shown.note(f"! {heard.error}")
+                if _KEY_REFUSED.search(heard.error or ""):
+                    restart = how_to_restart(self._settings)
+                    self._shown.note(f"  the key is the one that was set when the daemon started; {restart}")
             case Resync():
                 raise ClientError("the daemon no longer has all that happened meanwhile; see plurnk log")
             case _:
@@ -150,10 +169,16 @@ class Watch:
             answer = printable(self._answer) if sys.stdout.isatty() else self._answer
             print(answer, end="" if answer.endswith("\n") else "\n")
         status, reason = self._end.final_status, self._end.reason
+        if reason == _OUR_FAULT:
+            log = self._settings.state_dir / "daemon.log"
+            print(f"! this is a fault of plurnk's; {log} says more", file=sys.stderr)
         if self._live:
             print(f"{', '.join(self._live)} {'goes' if len(self._live) == 1 else 'go'} on; plurnk ps", file=sys.stderr)
+        if reason == _STRUCK_OUT:
+            session = shlex.quote(self._session)
+            print(f"plurnk packet --session {session} shows what the model was sent, and said", file=sys.stderr)
         how = "done" if status == _DONE else f"ended with {status}" + (f", {reason}" if reason else "")
-        print(f"{how} after {elapsed_s:.1f} s, {money(self._end.usage.cost_pico)}", file=sys.stderr)
+        print(", ".join(filter(None, (f"{how} after {elapsed_s:.1f} s", spent(self._end.usage)))), file=sys.stderr)
         if status == _DONE:
             return OK
         if self._interrupted and status == _CANCELLED:
@@ -171,7 +196,7 @@ class Watch:
             return  # no reason to stop watching
         cost = sum(run.cost_pico for run in runs.runs if run.id == entry.run_id)
         self._cost_before = cost if self._cost_before is None else self._cost_before
-        self._shown.tick(self._turn, cost - self._cost_before)
+        self._shown.cost(cost - self._cost_before)
 
 
 def _json_line(heard: Heard) -> str:

@@ -1,5 +1,5 @@
-"""What a person sees while a loop runs: rows as they come; below them the time, the turn, the cost, and the
-latest line of each command that runs.
+"""What a person sees while a loop runs: rows as they come; below them the latest line of each command that runs, and a
+line that moves (``progress``).
 """
 
 from __future__ import annotations
@@ -11,16 +11,16 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Final, Protocol
 
-from plurnk.cli.money import money
+from plurnk.cli.progress import Progress
 from plurnk.cli.rows import answer_of, broadcast, first_line, glyph, printable, row
-from plurnk.wire.notifications import LogEntry, StreamConcluded
+from plurnk.wire.notifications import LogEntry, StreamConcluded, TurnDelta
 
 # More would push the rows off the screen.
 _TAILS_SHOWN: Final = 4
 
 
 class Waterfall(Protocol):
-    """Writes to standard error. ``live``: there is a line that moves, and ``tick`` is worth calling."""
+    """Writes to standard error. ``live``: there is a line that moves, and ``cost`` and ``delta`` are worth calling."""
 
     live: bool
 
@@ -34,8 +34,12 @@ class Waterfall(Protocol):
         """Tell how a stream ended."""
         ...
 
-    def tick(self, turn: int, cost_pico: int) -> None:
-        """Tell which turn it is and what the loop has cost so far."""
+    def cost(self, pico: int) -> None:
+        """Tell what the loop has cost so far."""
+        ...
+
+    def delta(self, delta: TurnDelta) -> None:
+        """Tell of a piece of the model's answer."""
         ...
 
     def tail(self, target: str, line: str | None) -> None:
@@ -66,7 +70,10 @@ class Plain:
         if self._rows:
             self.note(f"{glyph(ended.close_status).sign} {ended.summary}")
 
-    def tick(self, turn: int, cost_pico: int) -> None:
+    def cost(self, pico: int) -> None:
+        pass
+
+    def delta(self, delta: TurnDelta) -> None:
         pass
 
     def tail(self, target: str, line: str | None) -> None:
@@ -101,22 +108,17 @@ def _open_rich() -> Iterator[Waterfall]:
     from rich.text import Text  # noqa: PLC0415
 
     console = Console(stderr=True, highlight=False)
-    started_at = time.monotonic()
+    progress = Progress(time.monotonic())
 
     class Rich:
         live = True
 
         def __init__(self) -> None:
             self._spinner = Spinner("dots")
-            self._turn = 0
-            self._cost_pico = 0
             self._tails: dict[str, str] = {}
 
         def __rich__(self) -> Group:
-            parts = [f"{time.monotonic() - started_at:.0f} s"]
-            parts += [f"turn {self._turn}"] if self._turn else []
-            parts += [money(self._cost_pico)] if self._cost_pico else []
-            self._spinner.update(text=" · ".join(parts))
+            self._spinner.update(text=progress.line(time.monotonic()))
             tails = [
                 Text(f"{target} │ {line}", "dim", no_wrap=True, overflow="ellipsis")
                 for target, line in list(self._tails.items())[-_TAILS_SHOWN:]
@@ -124,21 +126,30 @@ def _open_rich() -> Iterator[Waterfall]:
             return Group(*tails, self._spinner)
 
         def note(self, text: str) -> None:
+            progress.heard(time.monotonic())
             console.print(Text(printable(text), "dim"))
 
         def row(self, entry: LogEntry) -> None:
+            progress.heard(time.monotonic())
+            progress.row(entry)
             sign, style = glyph(entry.status_rx)
             body = Text(row(entry), "dim" if entry.origin == "system" else "")
             console.print(Text.assemble((sign, style), " ", body, (printable(_said(entry)), "dim")))
 
         def conclusion(self, ended: StreamConcluded) -> None:
+            progress.heard(time.monotonic())
             sign, style = glyph(ended.close_status)
             console.print(Text.assemble((sign, style), " ", printable(ended.summary)))
 
-        def tick(self, turn: int, cost_pico: int) -> None:
-            self._turn, self._cost_pico = turn, cost_pico
+        def cost(self, pico: int) -> None:
+            progress.cost(pico)
+
+        def delta(self, delta: TurnDelta) -> None:
+            progress.heard(time.monotonic())
+            progress.delta(delta)
 
         def tail(self, target: str, line: str | None) -> None:
+            progress.heard(time.monotonic())
             if line is None:
                 self._tails.pop(target, None)
             else:

@@ -32,9 +32,11 @@ def named(name: str, sessions: list[SessionRow]) -> SessionRow | None:
     return next((session for session in sessions if session.name == name), None)
 
 
-async def attach(client: Client, session: SessionRow, run_name: str | None = None) -> SessionAttachResult:
+async def attach(
+    client: Client, session: SessionRow, run_name: str | None = None, *, deltas: bool = False
+) -> SessionAttachResult:
     result: SessionAttachResult = await client.call(
-        "session.attach", SessionAttachParams(id=session.id, run_name=run_name)
+        "session.attach", SessionAttachParams(id=session.id, run_name=run_name, deltas=deltas)
     )
     return result
 

@@ -20,7 +20,7 @@ import trio
 from plurnk.engine.models import DEMO, configured_aliases
 from plurnk.errors import Malformed
 from plurnk.providers.ollama import server_url
-from plurnk.providers.settings import checked_url
+from plurnk.providers.settings import checked_url, shown_url
 
 DEFAULT_MODELS: Final[Mapping[str, tuple[str, str]]] = {
     "OPENAI_API_KEY": ("openai", "gpt-5.6-terra"),
@@ -50,6 +50,15 @@ async def choose_model(env: Mapping[str, str]) -> Choice:
     Raises:
         Malformed: an alias is not ``provider/model``.
     """
+    return meant(env) or await _by_server(env)
+
+
+def meant(env: Mapping[str, str]) -> Choice | None:
+    """Find the model that is meant; None: servers are to be asked.
+
+    Raises:
+        Malformed: an alias is not ``provider/model``.
+    """
     if env.get("PLURNK_MODEL"):
         return Choice(env=env, why="")
     names = [alias.name for alias in configured_aliases(env)]
@@ -65,10 +74,10 @@ async def choose_model(env: Mapping[str, str]) -> Choice:
     if len(keys) > 1:
         return _alias(env, DEMO, f"{_and(keys)} are set and nothing says which of them to use")
     if keys and elsewhere and not is_local:
-        return _alias(env, DEMO, "which models OPENAI_BASE_URL has, and for how much, is not known")
+        return _alias(env, DEMO, "nothing says which model of OPENAI_BASE_URL to use")
     if keys:
         return _model(env, *DEFAULT_MODELS[keys[0]], f"{keys[0]} is the only key that is set")
-    return await _by_server(env)
+    return None
 
 
 async def _by_server(env: Mapping[str, str]) -> Choice:
@@ -80,7 +89,7 @@ async def _by_server(env: Mapping[str, str]) -> Choice:
                 probes.start_soon(_probe, server, found)
     for server in servers:
         if model := found.get(server.provider):
-            return _model(env, server.provider, model, f"{server.base} answers and has it")
+            return _model(env, server.provider, model, f"{shown_url(server.base)} answers and has it")
     return _alias(env, DEMO, "no key is set and no server on this machine answers")
 
 

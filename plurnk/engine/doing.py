@@ -48,7 +48,7 @@ async def do(shop: Workshop, job: Job, turn: TurnRef, answer: Answer) -> Done:
         rows_done = rows if last is None else [*rows, last]
         status = turn_status(rows_done)
         wait = wait_after(tx.db, turn, status)
-        mark = Mark(rails.fingerprint(todo, parks=wait.parks), rails.fault(rows_done))
+        mark = Mark(rails.fingerprint(todo, parks=wait.parks and limits.park_s > 0), rails.fault(rows_done))
         before = turns.marks(tx.db, turn.loop_id, last=limits.rails.span_turns - 1)
         judged = rails.judge([*before, mark], limits.rails)
         ends.append(Done(status, wait, strikes_out=judged.is_over))
@@ -79,7 +79,7 @@ def _telemetry(answer: Answer, rows: Sequence[LogEntry], wait: Wait) -> tuple[Te
     if emitted > len(rows):
         events.append(telemetry.max_commands(emitted=emitted, dropped=emitted - len(rows)))
     if not emitted:
-        events.append(telemetry.NoOps())
+        events.append(telemetry.no_ops(answer.completion.finish_reason))
     if wait.in_vain:
         events.append(telemetry.NothingToWaitFor())
     return tuple(events)

@@ -19,11 +19,14 @@ from plurnk.engine.packets import ContextExceeded
 from plurnk.engine.turn import run_turn
 from plurnk.engine.waiting import Bell, Wait, has_settled, is_over
 from plurnk.engine.workshop import Job, Workshop
-from plurnk.errors import Malformed, NotFound, OutOfRoom, Unsupported, UpstreamFailed
+from plurnk.errors import Malformed, NotFound, OutOfRoom, TookTooLong, Unsupported, UpstreamFailed
+from plurnk.rules import rails
 from plurnk.rules.context import read_limit_chars
+from plurnk.rules.rails import Rails
 from plurnk.store import conclusions, log, loops, sessions, turns
 from plurnk.store.database import StoreFailed, Tx
 from plurnk.store.loops import Loop
+from plurnk.store.query import Snapshot
 from plurnk.wire.params import LoopFlags
 
 T = TypeVar("T")
@@ -122,6 +125,10 @@ class Driver:
                 # The last two: an alias or provider that was there when the loop was queued is gone.
                 logger.warning("loop %d: %s", loop.id, error.detail)
                 ending = Ending(500, "provider_error", error.detail)
+            except (OutOfRoom, StoreFailed, TookTooLong) as error:
+                # Of the database; what an op of the turn met with is in its row.
+                logger.error("loop %d: %s", loop.id, error.detail)  # noqa: TRY400 – its message says all
+                ending = Ending(500, "internal_error", error.detail)
             except Exception:
                 logger.exception("loop %d failed", loop.id)
                 ending = Ending(500, "internal_error")
@@ -176,6 +183,9 @@ class Driver:
             read_max_chars=read_limit_chars(provider.context_size, self._shop.limits.read_max_chars),
         )
         job = Job(loop, provider, asker)
+        over = await self._shop.store.read(partial(_over, loop.id, self._shop.limits.rails))
+        if over is not None:
+            return over
         done = await self._shop.store.read(lambda db: loops.turns_of(db, loop.id))
         # What waited for an answer when the daemon was stopped is answered before the loop goes on.
         await self._shop.dispatcher.take_up(loop, asker)
@@ -215,3 +225,12 @@ class Driver:
         As a write, so after everything that was submitted before: a prompt whose sender was cut off, too.
         """
         return self._draining() or await self._persist(goes_on)
+
+
+def _over(loop_id: int, limits: Rails, db: Snapshot) -> Ending | None:
+    """How the loop's last turn has ended it, if it has: the daemon may have been killed before the loop's own end."""
+    status, reason = turns.last_end(db, loop_id)
+    if reason is not None:  # the turn was cut off
+        return None
+    struck_out = rails.judge(turns.marks(db, loop_id, last=limits.span_turns), limits).is_over
+    return _BY_TURN_STATUS.get(status, STRUCK_OUT if struck_out else None)

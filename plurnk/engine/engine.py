@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections import defaultdict
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 
 import msgspec
@@ -21,11 +21,11 @@ from plurnk.engine.packets import PacketMaker, Papers
 from plurnk.engine.previews import Previews
 from plurnk.engine.proposals import Proposals
 from plurnk.engine.workshop import Workshop
-from plurnk.errors import Draining
+from plurnk.errors import Draining, OutOfRoom
 from plurnk.plugins.api import Commands, EntryStorage, Scheme, Workers
 from plurnk.schemes.disk import settle_all
 from plurnk.store import loops, proposals, recovery, sessions
-from plurnk.store.database import Store, Tx
+from plurnk.store.database import Store, StoreFailed, Tx
 from plurnk.store.loops import Defaults, Loop, Submission, Submitted
 from plurnk.streams.live import Streams
 from plurnk.wire.notifications import LoopProposal, LoopTerminated, Notification, StreamConcluded
@@ -91,7 +91,7 @@ class Engine:
         self._draining = False
         self.started_at = trio.current_time()
         self._waiters: defaultdict[int, set[_End]] = defaultdict(set)
-        self._defaults = Defaults(flags=DEFAULT_FLAGS, max_turns=shop.limits.max_turns)
+        self._defaults = Defaults(flags=DEFAULT_FLAGS, max_turns=shop.limits.max_turns, alias=models.active)
         shop.bus.tap(self._hear)
 
     # -- prompts
@@ -138,7 +138,7 @@ class Engine:
                 self._idle.set()
 
     async def loop_end(self, loop_id: int) -> Loop:
-        """Wait until the loop has ended, and return it as it is then, even if its session is deleted at once.
+        """Wait until the loop's end is announced, and return it as it is then, even if its session is deleted at once.
 
         Raises:
             NotFound: there is no such loop.
@@ -150,7 +150,10 @@ class Engine:
             loop = await self.store.read(lambda db: loops.get(db, loop_id))
             if loop.status in (loops.QUEUED, loops.RUNNING):
                 told = await end.wait()
-                loop = replace(loop, status=told.final_status, reason=told.reason, error=told.error)
+                return replace(loop, status=told.final_status, reason=told.reason, error=told.error)
+            # What is committed is seen before it is announced. This comes after that, even if it fails.
+            with suppress(OutOfRoom, StoreFailed):
+                await self.store.write(lambda _tx: None)
             return loop
         finally:
             self._waiters[loop_id].discard(end)
@@ -182,10 +185,10 @@ class Engine:
         """
         dropped: list[int] = []
         if queued_too:
-            dropped = await self.store.write(lambda tx: loops.drop_queued(tx, run_id, reason))
+            dropped = await self.store.write(lambda tx: loops.drop_queued(tx, run_id, "cancelled"))
         loop = await self.store.read(lambda db: loops.live(db, run_id))
         if loop_id is not None and (loop is None or loop.id != loop_id or loop.status == loops.QUEUED):
-            if await self.store.write(lambda tx: loops.drop(tx, run_id, loop_id, reason)):
+            if await self.store.write(lambda tx: loops.drop(tx, run_id, loop_id, "cancelled")):
                 return Cancelled(None, (loop_id,))
             # It may have come to be the live one between the two looks.
             loop = await self.store.read(lambda db: loops.live(db, run_id))

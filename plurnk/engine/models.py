@@ -20,6 +20,11 @@ _PREFIX = "PLURNK_MODEL_"
 DEMO = "demo"
 """An alias that is always there: the provider that needs nothing."""
 
+THIS_MACHINE = ("all://localhost", "all://127.0.0.1", "all://[::1]")
+"""What no proxy of the environment is asked for: it could not reach it, and local models are to stay local."""
+
+KEPT_CONNECTIONS = 20
+
 
 @dataclass(frozen=True, slots=True)
 class Alias:
@@ -42,7 +47,7 @@ class Models:
         self._making = trio.Lock()
         self._http: httpx.AsyncClient | None = None
         self._providers: dict[str, Provider] = {}
-        self.aliases = {alias.name: alias for alias in _aliases(env)}
+        self.aliases = {alias.name: alias for alias in aliases_of(env)}
         self.active = env.get("PLURNK_MODEL") or DEMO
         self.why = why
 
@@ -55,7 +60,8 @@ class Models:
         wanted = name or self.active
         alias = self.aliases.get(wanted)
         if alias is None:
-            raise Malformed(f"no model alias {wanted!r}; there are {', '.join(self.aliases)}")
+            how = f"PLURNK_MODEL_<alias>={wanted if '/' in wanted else '<provider>/<model id>'} makes one"
+            raise Malformed(f"no model alias {wanted!r}; there are {', '.join(self.aliases)}; {how}")
         return alias
 
     async def provider(self, name: str | None) -> Provider:
@@ -86,9 +92,7 @@ class Models:
 
     def _client(self) -> httpx.AsyncClient:
         if self._http is None:
-            import httpx  # noqa: PLC0415 – a daemon without a model over HTTP does without it
-
-            self._http = httpx.AsyncClient(timeout=None, follow_redirects=False)  # noqa: S113 – callers use scopes
+            self._http = _open_client()
         return self._http
 
     async def aclose(self) -> None:
@@ -97,12 +101,32 @@ class Models:
             await self._http.aclose()
 
 
+def _open_client() -> httpx.AsyncClient:
+    """A client that follows no redirect, so that no key is, that bounds nothing, and asks this machine directly.
+
+    Raises:
+        Malformed: a proxy or certificates that the environment names cannot be used.
+    """
+    import httpx  # noqa: PLC0415 – a daemon without a model over HTTP does without it
+
+    # A loop that thinks has a connection for minutes: with a bound, the hundred-and-first would wait for it unseen.
+    limits = httpx.Limits(max_connections=None, max_keepalive_connections=KEPT_CONNECTIONS)
+    mounts: dict[str, None] = dict.fromkeys(THIS_MACHINE)
+    try:
+        return httpx.AsyncClient(timeout=None, follow_redirects=False, limits=limits, mounts=mounts)  # noqa: S113 – callers use scopes
+    except (ImportError, OSError, ValueError, httpx.InvalidURL) as error:
+        # What is wrong with an address might show the proxy's password.
+        why = "not a URL" if isinstance(error, httpx.InvalidURL) else error
+        named = "a proxy (HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, NO_PROXY) or SSL_CERT_FILE"
+        raise Malformed(f"{named} of the daemon's environment cannot be used: {why}") from None
+
+
 def has_alias(env: Mapping[str, str], name: str | None) -> bool:
     """Tell whether the environment has such an alias; None: the active one. May be called on any thread."""
-    return any(alias.name == (name or env.get("PLURNK_MODEL") or DEMO) for alias in _aliases(env))
+    return any(alias.name == (name or env.get("PLURNK_MODEL") or DEMO) for alias in aliases_of(env))
 
 
-def _aliases(env: Mapping[str, str]) -> list[Alias]:
+def aliases_of(env: Mapping[str, str]) -> list[Alias]:
     """Every alias that is configured, by name, and the demo.
 
     Raises:
@@ -123,7 +147,8 @@ def configured_aliases(env: Mapping[str, str]) -> list[Alias]:
             continue
         provider, slash, model = env[key].partition("/")
         if not (provider and slash and model):
-            raise Malformed(f"{key} must be <provider>/<model>, such as openai/gpt-5; got {env[key]!r}")
+            # Not what it is: whoever puts a key there takes the option for an alias.
+            raise Malformed(f"{key} must be <provider>/<model>, such as openai/gpt-5")
         found.append(Alias(key[len(_PREFIX) :], provider, model))
     return found
 

@@ -2,32 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import count
+from threading import Lock
 from typing import Any, cast
 
 import msgspec
 
 from plurnk.content import mimetypes
-from plurnk.content.previews.plain import binary_preview, preview
-from plurnk.engine.file_tiles import WINDOW_FACTOR, Tiles
+from plurnk.engine.file_tiles import Tiles
+from plurnk.engine.indexing import IndexMaker
 from plurnk.engine.limits import Limits
-from plurnk.engine.previews import ORDERS_MAX_BYTES, ContentId, Order, Orders, Previews
+from plurnk.engine.previews import Order, Previews
 from plurnk.engine.run_texts import RunTexts
 from plurnk.errors import TooLarge
 from plurnk.language.ast import LocalTarget, Target, UrlTarget
-from plurnk.language.targets import canonical, entry_address
-from plurnk.plugins.api import ChannelSpec, GenerateRequest, Message, Provider, Scheme
+from plurnk.language.targets import canonical
+from plurnk.plugins.api import GenerateRequest, Message, Provider, Scheme
 from plurnk.rules import packet
 from plurnk.rules.context import packet_limit
 from plurnk.rules.fitting import Folds
 from plurnk.rules.packet import Packet
-from plurnk.rules.shown import index_text
-from plurnk.rules.snapshot import IndexChannel, IndexEntry, LogRow, PacketInputs
-from plurnk.store import channels, conclusions, entries, log, loops, packets, sessions, turns
-from plurnk.store.channels import Channel
-from plurnk.store.entries import Entry
+from plurnk.rules.snapshot import LogRow, PacketInputs
+from plurnk.store import log, loops, packets, sessions, turns
 from plurnk.store.log import TurnRef
 from plurnk.store.loops import Loop
 from plurnk.store.packets import Pieces
@@ -38,7 +36,11 @@ COMMAND_CHARS: int = 120
 """So much of a command stands in its log row; its statement has the whole."""
 
 KEPT_RUNS: int = 32
-"""Runs whose rendered log is kept in memory."""
+KEPT_CHARS: int = 128 * 1024 * 1024
+"""Runs whose rendered log is kept in memory, and what those logs have together, unless one alone has more.
+
+A model with a context of a million tokens sees some 4 million characters of a log; without a known context all of it.
+"""
 
 _READS = frozenset({"READ", "FIND"})
 _TRANSFERS = frozenset({"COPY", "MOVE"})
@@ -84,24 +86,45 @@ class PacketMaker:
         self._kept: dict[int, RunTexts] = {}
         self._builds = count()
         self._newest: dict[int, int] = {}
+        self._keeping = Lock()  # of the two above: several builds may run at once, each on a thread
 
-    def build(self, provider: Provider, loop: Loop, turn: TurnRef, tiles: Tiles, db: Snapshot) -> Built:
+    def build(
+        self,
+        provider: Provider,
+        loop: Loop,
+        turn: TurnRef,
+        tiles: Tiles,
+        db: Snapshot,
+        *,
+        begun: RunTexts | None = None,
+    ) -> Built | RunTexts:
         """The packet of the turn, complete but for its orders: there the plain previews stand.
+
+        What was read, instead: the log is long, and there is more of it; call again, with that as ``begun``.
 
         ``tiles``: the indexed files as they were on disk a moment ago.
 
         Raises:
             ContextExceeded: what cannot be left out does not fit into the model's context.
         """
-        number = self._newest[loop.run_id] = next(self._builds)
-        kept = self._kept.pop(loop.run_id, None) or RunTexts.open(db, loop.run_id)
-        orders = Orders(ORDERS_MAX_BYTES)
+        number, kept = self._begin(loop.run_id)
+        kept = begun or kept or RunTexts.open(db, loop.run_id)
         folds = packets.folds(db, loop.run_id)
+        if not kept.read(db, folds, self._row, provider):
+            return kept
+        index = IndexMaker(
+            db=db,
+            schemes=self.schemes,
+            previews=self.previews,
+            preview_chars=self.limits.preview_chars,
+            tiles=tiles,
+            plain_before=kept.plain,
+        )
         inputs = PacketInputs(
             definition=self.papers.definition,
             persona=self._persona(db, loop),
-            index=[index_text(entry, provider.count_tokens) for entry in self._index(db, loop, tiles, orders)],
-            log=kept.read(db, folds, self._row, provider, provider.count_tokens),
+            index=kept.index(index.entries(loop), index.plain, provider),
+            log=kept.texts(),
             prompts=tuple(loops.prompts(db, loop)),
             errors=turns.telemetry_before(db, turn),
             turn_number=turn.turn_seq,
@@ -109,12 +132,14 @@ class PacketMaker:
             context_size=provider.context_size,
             limit=self._limit(db, provider, turn),
             folds=folds,
+            left_out=kept.left_out,
             recent_from=log.recent_from(db, turn),
         )
         try:
             made, fitted = packet.build(inputs, provider.count_tokens)
         except TooLarge as error:
-            raise ContextExceeded(error.detail) from None
+            whole = f"of the {provider.context_size} that the model takes with its answer"
+            raise ContextExceeded(f"{error.detail} {whole}; PLURNK_MODEL_<alias>__CONTEXT says how many") from None
         pieces = kept.pieces(db, made, fitted)
         marks = packet.cache_marks(made, kept.log_ends(fitted))
         self._keep(loop.run_id, kept, number)
@@ -123,18 +148,26 @@ class PacketMaker:
             pieces=pieces,
             request=self._request(made, marks),
             folds=fitted.folds if fitted.folded_rows else None,
-            orders=tuple(orders.all),
+            orders=tuple(index.orders.all),
         )
+
+    def _begin(self, run_id: int) -> tuple[int, RunTexts | None]:
+        """The number of a build that begins, and what is kept of the run, which is that build's from here on."""
+        with self._keeping:
+            number = self._newest[run_id] = next(self._builds)
+            return number, self._kept.pop(run_id, None)
 
     def _keep(self, run_id: int, kept: RunTexts, number: int) -> None:
         """Keep what was read, unless another build has begun since: one that was abandoned knows an older log."""
-        if self._newest.get(run_id) != number:
-            return
-        self._kept[run_id] = kept  # at the end: the first is the one that was not asked for longest
-        while len(self._kept) > KEPT_RUNS:
-            oldest = next(iter(self._kept))
-            self._kept.pop(oldest, None)
-            self._newest.pop(oldest, None)
+        with self._keeping:
+            if self._newest.get(run_id) != number:
+                return
+            self._kept[run_id] = kept  # at the end: the first is the one that was not asked for longest
+            chars = sum(run.chars for run in self._kept.values())
+            while len(self._kept) > 1 and (len(self._kept) > KEPT_RUNS or chars > KEPT_CHARS):
+                oldest = next(iter(self._kept))
+                chars -= self._kept[oldest].chars
+                del self._kept[oldest], self._newest[oldest]
 
     def _limit(self, db: Snapshot, provider: Provider, turn: TurnRef) -> int | None:
         if provider.context_size is None:
@@ -157,92 +190,6 @@ class PacketMaker:
         of_run = sessions.get_run(db, loop.run_id).persona
         of_session = sessions.get(db, loop.session_id).persona
         return next(p for p in (loop.persona, of_run, of_session, self.papers.persona) if p is not None)
-
-    def _index(self, db: Snapshot, loop: Loop, tiles: Tiles, orders: Orders) -> list[IndexEntry]:
-        """Every indexed entry but the loop's own prompts, which are shown as the prompt."""
-        own = f"prompt/{loop.id}"
-        return [
-            self._file(db, entry, shown, tiles, orders)
-            if entry.scheme is None
-            else self._entry(db, entry, shown, orders)
-            for entry, shown in entries.indexed(db, loop.run_id)
-            if not (entry.scheme == "plurnk" and (entry.pathname == own or entry.pathname.startswith(f"{own}/")))
-        ]
-
-    def _file(self, db: Snapshot, entry: Entry, shown: Sequence[Channel], tiles: Tiles, orders: Orders) -> IndexEntry:
-        return IndexEntry(
-            path=entry.pathname,
-            channels=tuple(self._file_channel(entry.pathname, channel, tiles, orders) for channel in shown),
-            tags=entries.tags(db, entry.id),
-        )
-
-    def _file_channel(self, path: str, channel: Channel, tiles: Tiles, orders: Orders) -> IndexChannel:
-        tile = tiles.get(path)
-        if tile is None:
-            missing = path in tiles
-            return IndexChannel(name=channel.name, mimetype=channel.mimetype, tokens=0, preview="", missing=missing)
-        shown = tile.preview
-        if tile.content is not None:
-            shown = self.previews.made(tile.content) or shown
-            handler = self.previews.handler_for(tile.content, orders.room_bytes)
-            if handler is not None and tile.text is not None:
-                self.previews.order(orders, tile.content, path, handler, tile.text)
-        return IndexChannel(name=channel.name, mimetype=tile.mimetype, tokens=tile.tokens, preview=shown)
-
-    def _entry(self, db: Snapshot, entry: Entry, shown: Sequence[Channel], orders: Orders) -> IndexEntry:
-        assert entry.scheme is not None
-        path = entry_address(entry.scheme, entry.pathname)
-        scheme = self.schemes.get(entry.scheme)
-        return IndexEntry(
-            path=path,
-            channels=tuple(self._channel(db, scheme, path, channel, orders) for channel in shown),
-            tags=entries.tags(db, entry.id),
-            awaiting_input=entry.attributes.get(conclusions.AWAITING_INPUT) is True,
-        )
-
-    def _channel(
-        self, db: Snapshot, scheme: Scheme | None, path: str, channel: Channel, orders: Orders
-    ) -> IndexChannel:
-        is_default = scheme is None or scheme.manifest.default_channel == channel.name
-        address = path if is_default else f"{path}#{channel.name}"
-        spec = scheme.manifest.channels.get(channel.name, ChannelSpec()) if scheme is not None else ChannelSpec()
-        return IndexChannel(
-            name=channel.name,
-            mimetype=channel.mimetype,
-            tokens=channel.tokens,
-            preview=self.previews.made(ContentId.of(channel))
-            or self._plain_preview(db, channel, spec, address, orders),
-            is_default=is_default,
-            state=channel.state,
-        )
-
-    def _plain_preview(self, db: Snapshot, channel: Channel, spec: ChannelSpec, address: str, orders: Orders) -> str:
-        """From a window at the end that is shown, so that a long channel costs no more than a short one.
-
-        Where a handler could make a better one, that is ordered.
-        """
-        budget = self.limits.preview_chars
-        window = budget * WINDOW_FACTOR
-        start = max(0, channel.length_bytes - window) if spec.orientation == "tail" else 0
-        data = channels.read_bytes(db, channel, start, window)
-        if not mimetypes.is_text(channel.mimetype, data, complete=channel.length_bytes <= window):
-            return binary_preview(channel.mimetype, channel.length_bytes)
-        text = data.decode("utf-8", "replace")
-        if len(text) > budget and spec.orientation == "head":
-            content = ContentId.of(channel)
-            handler = self.previews.handler_for(content, orders.room_bytes)
-            if handler is not None:
-                whole = channels.read_bytes(db, channel).decode("utf-8", "replace")
-                self.previews.order(orders, content, address, handler, whole)
-        first_line = 1 if start == 0 else channel.newlines - data.count(b"\n") + 1
-        return preview(
-            text,
-            channel.mimetype,
-            budget,
-            spec.orientation,
-            first_line=first_line,
-            total_lines=channel.lines,
-        )
 
     def _row(self, row: LogEntry) -> LogRow:
         shows_content = row.op in _READS
@@ -295,9 +242,8 @@ class PacketMaker:
         """The canonical address, with ``#channel`` unless that is the default one."""
         scheme = self.schemes.get(target.scheme)
         default = scheme.manifest.default_channel if scheme is not None else None
-        return canonical(
-            msgspec.structs.replace(target, fragment=None if target.fragment == default else target.fragment)
-        )
+        channel = "" if target.fragment in (None, default) else f"#{target.fragment}"
+        return f"{canonical(target)}{channel}"
 
 
 def _command(row: LogEntry) -> str | None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 
 from plurnk.engine.asking import Answer, ask
 from plurnk.engine.doing import Done, do
 from plurnk.engine.packets import Built, ContextExceeded
+from plurnk.engine.run_texts import RunTexts
 from plurnk.engine.workshop import Job, Workshop
 from plurnk.errors import UpstreamFailed
 from plurnk.language.ast import Edit, Exec, UrlTarget
@@ -105,11 +107,19 @@ async def _build(shop: Workshop, job: Job, turn: TurnRef) -> Built:
     paths = await shop.store.read(lambda db: entries.indexed_files(db, job.loop.run_id))
     tiles = await shop.tiles.look_at(job.asker.project_root, paths)
     build = partial(shop.packets.build, job.provider, job.loop, turn, tiles)
-    built = await shop.store.read(build)
+    built = await _read_on(shop, build)
     if not built.orders:
         return built
     await shop.previews.make(built.orders)
-    return await shop.store.read(build)
+    return await _read_on(shop, build)
+
+
+async def _read_on(shop: Workshop, build: Callable[..., Built | RunTexts]) -> Built:
+    """``build``, in as many snapshots as it takes to read the log: an old one would be in the way of the writer."""
+    built: Built | RunTexts | None = None
+    while not isinstance(built, Built):
+        built = await shop.store.read(partial(build, begun=built))
+    return built
 
 
 def _answered(turn: TurnRef, asked: Built, answer: Answer, provider: Provider, tx: Tx) -> None:
@@ -125,6 +135,7 @@ def _answered(turn: TurnRef, asked: Built, answer: Answer, provider: Provider, t
         model=completion.model or provider.model,
         finish_reason=completion.finish_reason,
         usage=_usage(provider, completion.usage),
+        told=answer.retries,
     )
     turns.answered(tx, turn, got)
 

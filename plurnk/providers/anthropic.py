@@ -6,14 +6,16 @@ with its reasoning; 32000), ``__TEMPERATURE`` (Claude 4.7 and later refuse one) 
 (``providers.settings``; the fourth price is for what is written to the cache).
 
 The system text is sent in blocks (``providers.cache_blocks``), so that the vendor's cache finds what has come before.
+A model that cannot think is asked again without.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import aclosing, asynccontextmanager
-from dataclasses import dataclass
+from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Final
 
 import msgspec
@@ -23,7 +25,8 @@ from plurnk.plugins.api import CONTRACT_VERSION, Completion, Delta, GenerateRequ
 from plurnk.providers.answers import AnswerText, counted, linger, overlay
 from plurnk.providers.cache_blocks import cut
 from plurnk.providers.errors import ProviderFailed, reported
-from plurnk.providers.settings import Prices, api_key, base_url, context, prices, temperature, tokens
+from plurnk.providers.refusals import Refusals
+from plurnk.providers.settings import Prices, api_key, base_url, context, prices, shown_url, temperature, tokens
 
 DEFAULT_BASE_URL: Final = "https://api.anthropic.com"
 API_VERSION: Final = "2023-06-01"
@@ -105,10 +108,11 @@ class AnthropicProvider:
     max_tokens: int
     temperature: float | None
     prices: Prices
+    refusals: Refusals
 
     def __repr__(self) -> str:
         """Without the key, which a traceback or a log would show."""
-        return f"AnthropicProvider({self.model!r}, {self.url!r})"
+        return f"AnthropicProvider({self.model!r}, {shown_url(self.url)!r})"
 
     @property
     def model(self) -> str:
@@ -129,6 +133,12 @@ class AnthropicProvider:
         Raises:
             ProviderFailed: from entering the block or from the iterator.
         """
+        without = replace(request, reasoning_tokens=0)
+        posting = self.refusals.opened(partial(self._posting, request), partial(self._posting, without))
+        async with posting as events, aclosing(self._items(events)) as items:
+            yield items
+
+    def _posting(self, request: GenerateRequest) -> AbstractAsyncContextManager[AsyncIterator[str]]:
         from plurnk.providers.event_stream import open_events  # noqa: PLC0415 – httpx is there by now; a start without it is 140 ms shorter
 
         headers = {
@@ -140,9 +150,7 @@ class AnthropicProvider:
         if self.key:
             headers["x-api-key"] = self.key
         body = msgspec.json.encode(self._body(request))
-        posting = open_events(self.settings.http(), self.url, headers, body, secret=self.key)
-        async with posting as events, aclosing(self._items(events)) as items:
-            yield items
+        return open_events(self.settings.http(), self.url, headers, body, secret=self.key)
 
     def _body(self, request: GenerateRequest) -> dict[str, Any]:
         system, messages = _split(request)
@@ -298,6 +306,7 @@ class _Factory:
             max_tokens=tokens(settings, "MAX_TOKENS", MAX_TOKENS),
             temperature=temperature(settings),
             prices=prices(settings),
+            refusals=Refusals(settings, extra="thinking", options=("temperature", "max_tokens")),
         )
 
 

@@ -40,15 +40,16 @@ found and read back, and all of it is in the database and there after a restart.
 
 {command}
 
-To have a model answer, name one and choose it, in the environment or in a file .env:
+To have a model answer, set one key, in the environment or in ~/.config/plurnk/plurnk.env:
 
-  PLURNK_MODEL_mine=openai/<model id>
-  PLURNK_MODEL=mine
-  OPENAI_API_KEY=<key>
+  ANTHROPIC_API_KEY=<key>      or GEMINI_API_KEY=<key>, or OPENAI_API_KEY=<key>
 
-Any server that speaks OpenAI's Chat Completions will do; one on this machine needs no key:
+An Ollama on this machine needs none and is found by itself; of another server say where it is:
 
-  OPENAI_BASE_URL=http://127.0.0.1:8080/v1"""
+  OPENAI_BASE_URL=http://127.0.0.1:8080/v1
+
+PLURNK_MODEL=<alias> chooses among several (docs/models.md). The daemon reads all this when it starts:
+end the one that runs, whose pid plurnk doctor tells, and the next command starts another."""
 
 
 class DemoProvider:

@@ -26,7 +26,7 @@ import trio
 from plurnk.content.tokens import estimate_tokens
 from plurnk.errors import Malformed
 from plurnk.plugins.api import CONTRACT_VERSION, Completion, Delta, GenerateRequest, ProviderSettings, Usage
-from plurnk.providers.errors import ProviderFailed, is_transient
+from plurnk.providers.errors import ProviderFailed, may_succeed_later
 
 MAX_REQUESTS: Final = 1000
 """How many requests a provider remembers for those who look: more than a test makes, and not for ever."""
@@ -123,7 +123,7 @@ class MockProvider:
                 f"the mock provider answered {turn.fail.status}: {turn.fail.message}",
                 http_status=turn.fail.status,
                 retry_after_s=turn.fail.retry_after_s,
-                transient=is_transient(turn.fail.status),
+                transient=may_succeed_later(turn.fail.status, {}, None),
             )
         yield Completion(
             content=turn.content,

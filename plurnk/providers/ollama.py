@@ -12,8 +12,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import AsyncExitStack, aclosing, asynccontextmanager
-from dataclasses import dataclass
+from contextlib import aclosing, asynccontextmanager
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Final
 
 import msgspec
@@ -23,7 +24,8 @@ from plurnk.errors import Malformed
 from plurnk.plugins.api import CONTRACT_VERSION, Completion, Delta, GenerateRequest, ProviderSettings, Usage
 from plurnk.providers.answers import AnswerText, counted, linger
 from plurnk.providers.errors import ProviderFailed, reported
-from plurnk.providers.settings import Prices, api_key, base_url, checked_url, context, prices, temperature
+from plurnk.providers.refusals import Refusals
+from plurnk.providers.settings import Prices, api_key, base_url, checked_url, context, prices, shown_url, temperature
 
 DEFAULT_HOST: Final = "http://127.0.0.1:11434"
 
@@ -61,10 +63,11 @@ class OllamaProvider:
     context_size: int
     temperature: float | None
     prices: Prices
+    refusals: Refusals
 
     def __repr__(self) -> str:
         """Without the key, which a traceback or a log would show."""
-        return f"OllamaProvider({self.model!r}, {self.url!r})"
+        return f"OllamaProvider({self.model!r}, {shown_url(self.url)!r})"
 
     @property
     def model(self) -> str:
@@ -85,23 +88,13 @@ class OllamaProvider:
         Raises:
             ProviderFailed: from entering the block or from the iterator.
         """
-        async with AsyncExitStack() as stack:
-            lines = await self._open(stack, request)
-            yield await stack.enter_async_context(aclosing(self._items(lines)))
-
-    async def _open(self, stack: AsyncExitStack, request: GenerateRequest) -> AsyncIterator[str]:
-        try:
-            return await stack.enter_async_context(self._posting(request, think=request.reasoning_tokens > 0))
-        except ProviderFailed as failed:
-            if failed.http_status == 404:
-                helped = f"{failed.detail}; is the model there? `ollama pull {self.model}` gets it"
-                raise ProviderFailed(helped, http_status=404) from None
-            if failed.http_status != 400 or "does not support thinking" not in failed.detail:
-                raise
-        return await stack.enter_async_context(self._posting(request, think=False))
+        without = replace(request, reasoning_tokens=0)
+        posting = self.refusals.opened(partial(self._posting, request), partial(self._posting, without))
+        async with posting as lines, aclosing(self._items(lines)) as items:
+            yield items
 
     @asynccontextmanager
-    async def _posting(self, request: GenerateRequest, *, think: bool) -> AsyncIterator[AsyncIterator[str]]:
+    async def _posting(self, request: GenerateRequest) -> AsyncIterator[AsyncIterator[str]]:
         from plurnk.providers.event_stream import JSON_LINES, open_events  # noqa: PLC0415 – httpx is there by now
 
         options: dict[str, Any] = {"num_ctx": self.context_size}
@@ -115,16 +108,21 @@ class OllamaProvider:
             "truncate": False,
             "shift": False,
         }
-        if think:
+        if request.reasoning_tokens > 0:
             body["think"] = True
         headers = {"content-type": "application/json", "accept": JSON_LINES.content_type, "accept-encoding": "identity"}
         if self.key:
             headers["authorization"] = f"Bearer {self.key}"
         encoded = msgspec.json.encode(body)
-        async with open_events(
-            self.settings.http(), self.url, headers, encoded, secret=self.key, kind=JSON_LINES
-        ) as lines:
-            yield lines
+        posting = open_events(self.settings.http(), self.url, headers, encoded, secret=self.key, kind=JSON_LINES)
+        try:
+            async with posting as lines:
+                yield lines
+        except ProviderFailed as failed:
+            if failed.http_status != 404:
+                raise
+            helped = f"{failed.detail}; is the model there? `ollama pull {self.model}` gets it"
+            raise ProviderFailed(helped, http_status=404) from None
 
     async def _items(self, lines: AsyncIterator[str]) -> AsyncGenerator[Delta | Completion, None]:
         text = AnswerText()
@@ -196,6 +194,7 @@ class _Factory:
             context_size=context(settings, DEFAULT_CONTEXT_TOKENS) or DEFAULT_CONTEXT_TOKENS,
             temperature=temperature(settings),
             prices=prices(settings),
+            refusals=Refusals(settings, extra="thinking"),
         )
 
 

@@ -54,6 +54,11 @@ def checked_url(given: str, *, variable: str, like: str) -> str:
     return base
 
 
+def shown_url(url: str) -> str:
+    """``url`` without the user and password that it may have."""
+    return re.sub(r"(?<=://)[^/]*@", "", url)
+
+
 def api_key(settings: ProviderSettings, *, variable: str, base_url_variable: str | None) -> str:
     """The key to send, or "" for none.
 
@@ -70,11 +75,15 @@ def api_key(settings: ProviderSettings, *, variable: str, base_url_variable: str
         name = variable
         if not settings.env.get(name) and base_url_variable and settings.env.get(base_url_variable):
             return ""
+    # By mistake it may be the key itself.
+    said = name if re.fullmatch("[A-Z][A-Z0-9_]*", name) else f"what {_name(settings, 'API_KEY_ENV')} names"
     key = settings.env.get(name, "").strip()
     if not key:
-        raise Malformed(f"{name} is not set; the model {settings.alias!r} needs it")
+        raise Malformed(
+            f"{said} is not set; the model {settings.alias!r} needs it, and the daemon reads it when it starts"
+        )
     if not re.fullmatch(r"[!-~]+", key):
-        raise Malformed(f"{name} has characters that no key has")
+        raise Malformed(f"{said} has characters that no key has")
     return key
 
 

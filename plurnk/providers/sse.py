@@ -51,7 +51,7 @@ class SseReader:
         name, _, value = bytes(self._line).partition(b":")
         if name.removeprefix(b"\xef\xbb\xbf") == b"data":  # The stream may begin with a byte order mark.
             self._data.append(value.removeprefix(b" "))
-            self._data_bytes += len(self._data[-1])
+            self._data_bytes += len(self._data[-1]) + 1  # With its end: lines without data are not for nothing.
         self._line.clear()
         self._check_size()
 

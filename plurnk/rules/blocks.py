@@ -6,12 +6,15 @@ once made can be kept.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from plurnk.content.canonical import canonical_json
 from plurnk.content.mimetypes import is_line_addressed
 from plurnk.rules.fences import fenced, shown_lines
 from plurnk.rules.snapshot import IndexChannel, IndexEntry, LogRow
+
+META_CHARS: Final = 1_000
+"""Of each text in a row's meta line, which cannot be folded: a matcher or a target may be as long as an answer."""
 
 
 def render_index_entry(entry: IndexEntry, *, previews: bool = True) -> str:
@@ -67,8 +70,12 @@ def _meta_line(row: LogRow, *, folded: bool = False) -> str:
         "target": row.target,
     }
     meta = {"op": row.op, "origin": row.origin, "path": log_path(row), "status": row.status}
-    meta |= {name: value for name, value in optional.items() if value is not None}
+    meta |= {name: _cut(value) for name, value in optional.items() if value is not None}
     return f"* {canonical_json(meta)}"
+
+
+def _cut(value: Any) -> Any:
+    return f"{value[:META_CHARS]}…" if isinstance(value, str) and len(value) > META_CHARS else value
 
 
 def _channel_meta(channel: IndexChannel) -> dict[str, Any]:

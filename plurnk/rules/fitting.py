@@ -81,6 +81,18 @@ UNFOLDED: Final = Folds()
 
 
 @dataclass(frozen=True, slots=True)
+class LeftOut:
+    """Rows before those of a log, which were left out earlier: how many, and the paths of the first and the last."""
+
+    rows: int = 0
+    first: str = ""
+    last: str = ""
+
+
+NOTHING_LEFT_OUT: Final = LeftOut()
+
+
+@dataclass(frozen=True, slots=True)
 class Fitted:
     """What a packet shows. ``folds`` are the given ones when nothing was folded now.
 
@@ -105,12 +117,14 @@ def fit(
     limit: int | None,
     recent_from: int,
     count_tokens: CountTokens,
+    left_out: LeftOut = NOTHING_LEFT_OUT,
 ) -> Fitted:
     """What is shown of ``log`` (ids ascending) and ``index`` in a packet of at most ``limit`` tokens.
 
     ``limit`` None: none is known, and nothing more is folded. ``fixed_tokens``: all that is neither index nor
     log. ``recent_from``: the id of the first row that the model has not seen yet. What ``folds`` says was
-    folded before stays so. The same arguments give the same result, and so do its own folds.
+    folded before stays so; rows that it leaves out may be in ``log``, or else are in ``left_out``. The same
+    arguments give the same result, and so do its own folds.
 
     Raises:
         TooLarge: the fixed part alone exceeds ``limit``.
@@ -119,9 +133,9 @@ def fit(
         limit = sys.maxsize
     room = limit - fixed_tokens
     if room < 0:
-        raise TooLarge(f"the prompt and what goes with it take {fixed_tokens} tokens, and the context has {limit}")
+        raise TooLarge(f"the prompt and what goes with it take {fixed_tokens} tokens, and a packet may have {limit}")
     entries = _Index(index, room // 2, count_tokens)
-    rows = _Log(log, folds, count_tokens)
+    rows = _Log(log, folds, left_out, count_tokens)
     before = rows.tokens
     if entries.tokens + before > room:
         _make_room(entries, rows, room, recent=bisect_left(rows.rows, recent_from, key=_id))
@@ -160,17 +174,17 @@ class _Log:
     tokens that the first rows have folded, and of those that they have more when they are not.
     """
 
-    def __init__(self, log: Sequence[LogText], folds: Folds, count_tokens: CountTokens) -> None:
-        self._gone = bisect_right(log, folds.rows_to, key=_id)
-        self._log = log
-        self.rows = rows = log[self._gone :]
+    def __init__(self, log: Sequence[LogText], folds: Folds, left_out: LeftOut, count_tokens: CountTokens) -> None:
+        gone = bisect_right(log, folds.rows_to, key=_id)
+        self._gone = _with(left_out, log, gone)
+        self.rows = rows = log[gone:]
         self._given = folds
         self._count_tokens = count_tokens
         self.left = 0
         self.folded = self._folded_before = bisect_right(rows, folds.bodies_to, key=_id)
         self._line = self._line_for(0)
-        self._bare = [0, *accumulate(row.tokens if row.folded is None else row.folded_tokens for row in rows)]
-        self._bodies = [0, *accumulate(0 if row.folded is None else row.tokens - row.folded_tokens for row in rows)]
+        self._bare = [0, *accumulate([row.tokens if row.folded is None else row.folded_tokens for row in rows])]
+        self._bodies = [0, *accumulate([0 if row.folded is None else row.tokens - row.folded_tokens for row in rows])]
 
     @property
     def tokens(self) -> int:
@@ -206,10 +220,10 @@ class _Log:
 
     def _line_for(self, left: int) -> _Line:
         """What stands for all that was left out before, and ``left`` rows more."""
-        if self._gone + left == 0:
+        gone = _with(self._gone, self.rows, left)
+        if gone.rows == 0:
             return _NO_LINE
-        first, last = self._log[0], self._log[self._gone + left - 1]
-        return _line({"path": first.path, "through": last.path, "rows": self._gone + left}, self._count_tokens)
+        return _line({"path": gone.first, "through": gone.last, "rows": gone.rows}, self._count_tokens)
 
 
 class _Index:
@@ -268,6 +282,13 @@ def _leave_out(
             return left, line_for(left) if left < len(sums) - 1 else _NO_LINE
         left += 1
     return left, line_for(left)
+
+
+def _with(gone: LeftOut, log: Sequence[LogText], count: int) -> LeftOut:
+    """The first ``count`` rows of ``log`` left out, too."""
+    if count == 0:
+        return gone
+    return LeftOut(gone.rows + count, gone.first if gone.rows else log[0].path, log[count - 1].path)
 
 
 def _line(left_out: dict[str, Any], count_tokens: CountTokens) -> _Line:

@@ -25,8 +25,8 @@ BUDGET_HEADING: Final = "# Plurnk System Budget"
 ERRORS_HEADING: Final = "# Plurnk System Errors"
 REQUIREMENTS_HEADING: Final = "# Plurnk System Requirements"
 
-_Section: TypeAlias = tuple[str, str]
-"""Heading (none: ``""``) and text of a part of a message."""
+_Section: TypeAlias = tuple[str, Sequence[str]]
+"""Heading (none: ``""``) and texts, each of one or more lines, of a part of a message."""
 
 
 class System(msgspec.Struct, frozen=True, kw_only=True):
@@ -96,24 +96,30 @@ def build(inputs: PacketInputs, count_tokens: CountTokens) -> Made:
     user = User(
         tokens=0,
         prompt=prompt,
-        telemetry=UserTelemetry(budget="", errors=inputs.errors),
+        telemetry=UserTelemetry(budget="", errors=()),
         system_requirements=requirements,
     )
     system_counts = _counts(_system_sections(fixed), count_tokens)
-    user_counts = _counts(_user_sections(user), count_tokens)
+    fixed_tokens = sum([*system_counts.values(), *_counts(_user_sections(user), count_tokens).values()])
+    fixed_tokens += _room(inputs.context_size, count_tokens)
+    errors = inputs.errors
+    if inputs.limit is not None:
+        errors, errors_tokens = _told(errors, (inputs.limit - fixed_tokens) // 2, count_tokens)
+        fixed_tokens += errors_tokens
     fitted = fit(
         inputs.log,
         inputs.index,
         inputs.folds,
-        fixed_tokens=sum(system_counts.values()) + sum(user_counts.values()) + _room(inputs.context_size, count_tokens),
+        fixed_tokens=fixed_tokens,
         limit=inputs.limit,
         recent_from=inputs.recent_from,
         count_tokens=count_tokens,
+        left_out=inputs.left_out,
     )
     if fitted.folded_rows:
-        told = budget_folded(rows=fitted.folded_rows, tokens=fitted.freed_tokens)
-        user = msgspec.structs.replace(user, telemetry=UserTelemetry(budget="", errors=(*inputs.errors, told)))
-        user_counts = _counts(_user_sections(user), count_tokens)
+        errors = (*errors, budget_folded(rows=fitted.folded_rows, tokens=fitted.freed_tokens))
+    user = msgspec.structs.replace(user, telemetry=UserTelemetry(budget="", errors=errors))
+    user_counts = _counts(_user_sections(user), count_tokens)
     if fitted.log:
         system_counts[LOG_HEADING] = count_tokens(_heading(LOG_HEADING)) + fitted.log_tokens
     if fitted.index:
@@ -149,7 +155,7 @@ def cache_marks(packet: Packet, log_ends: Sequence[int]) -> tuple[int, ...]:
 
     ``log_ends``: where in the log those of the packets before ended, and where it ends.
     """
-    before_log = len(_joined(_system_sections(packet.system)[:2]))
+    before_log = len(_joined(_system_sections(msgspec.structs.replace(packet.system, index=(), log=()))))
     log_begins = before_log + len(_heading(LOG_HEADING)) - (0 if before_log else 2)
     marks = [before_log, *(log_begins + end for end in log_ends)]
     return tuple(dict.fromkeys(mark for mark in marks if mark))
@@ -169,6 +175,21 @@ def budget_table(counts: Sequence[tuple[str, int]], context_size: int | None) ->
     return "\n".join(["| section | tokens | % |", "|---|---|---|", *lines])
 
 
+def _told(errors: Sequence[Telemetry], room: int, count_tokens: CountTokens) -> tuple[tuple[Telemetry, ...], int]:
+    """Those of ``errors`` that have room, the last before the others, and their tokens.
+
+    They must not end a loop. The first are of rows, and the log shows those as well.
+    """
+    told: list[Telemetry] = []
+    left = room
+    for error in reversed(errors):
+        tokens = count_tokens(f"{_error_line(error)}\n")
+        if tokens <= left:
+            told.insert(0, error)
+            left -= tokens
+    return tuple(told), room - left
+
+
 def _room(context_size: int | None, count_tokens: CountTokens) -> int:
     """Tokens at most of what is known last: the headings of index and log, the budget, and what was folded."""
     if context_size is None:
@@ -182,7 +203,7 @@ def _room(context_size: int | None, count_tokens: CountTokens) -> int:
 
 def _counts(sections: Iterable[_Section], count_tokens: CountTokens) -> dict[str, int]:
     """Section by section its heading and its tokens, the heading's and the blank line's included."""
-    return {heading: count_tokens(_heading(heading) + text) for heading, text in sections if text}
+    return {heading: count_tokens(_heading(heading) + "\n".join(texts)) for heading, texts in sections if texts}
 
 
 def _heading(heading: str) -> str:
@@ -192,20 +213,24 @@ def _heading(heading: str) -> str:
 
 def _system_sections(system: System) -> list[_Section]:
     return [
-        ("", system.system_definition),
-        (PERSONA_HEADING, system.persona),
-        (LOG_HEADING, "\n".join(system.log)),
-        (INDEX_HEADING, "\n".join(system.index)),
+        ("", _texts(system.system_definition)),
+        (PERSONA_HEADING, _texts(system.persona)),
+        (LOG_HEADING, system.log),
+        (INDEX_HEADING, system.index),
     ]
 
 
 def _user_sections(user: User) -> list[_Section]:
     return [
-        (PROMPT_HEADING, user.prompt),
-        (BUDGET_HEADING, user.telemetry.budget),
-        (ERRORS_HEADING, "\n".join(map(_error_line, user.telemetry.errors))),
-        (REQUIREMENTS_HEADING, user.system_requirements),
+        (PROMPT_HEADING, _texts(user.prompt)),
+        (BUDGET_HEADING, _texts(user.telemetry.budget)),
+        (ERRORS_HEADING, [*map(_error_line, user.telemetry.errors)]),
+        (REQUIREMENTS_HEADING, _texts(user.system_requirements)),
     ]
+
+
+def _texts(text: str) -> Sequence[str]:
+    return (text,) if text else ()
 
 
 def _error_line(error: Telemetry) -> str:
@@ -213,5 +238,11 @@ def _error_line(error: Telemetry) -> str:
 
 
 def _joined(sections: Iterable[_Section]) -> str:
-    """The sections that have a text, one blank line between them."""
-    return "\n\n".join(f"{heading}\n{text}" if heading else text for heading, text in sections if text)
+    """The sections that have a text, one blank line between them; in one step, as a log may have megabytes."""
+    lines: list[str] = []
+    for heading, texts in sections:
+        if texts:
+            lines += [""] if lines else []
+            lines += [heading] if heading else []
+            lines += texts
+    return "\n".join(lines)

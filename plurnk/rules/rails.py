@@ -103,7 +103,8 @@ def _print(statement: Statement) -> str:
     parts: list[str] = [op_name(statement), _address(statement.target)]
     match statement:
         case Find() | Read() | Show() | Hide():
-            parts += [_marker(statement.line_marker), statement.body.raw if statement.body else ""]
+            matcher = statement.body.raw if statement.body else ""
+            parts += [_signal(statement.signal), _marker(statement.line_marker), matcher]
         case Edit():
             parts += [_marker(statement.line_marker), statement.body or ""]
         case Copy() | Move():
@@ -114,6 +115,12 @@ def _print(statement: Statement) -> str:
             said = "" if statement.target is None or statement.body is None else statement.body.raw
             parts += [str(statement.signal), said]
     return "|".join(parts)
+
+
+def _signal(signal: tuple[str, ...] | int | None) -> str:
+    """The tags that an entry has to have, in any order, or the status of a HIDE."""
+    said = ",".join(sorted(signal)) if isinstance(signal, tuple) else "" if signal is None else str(signal)
+    return said.replace("|", "%7C")
 
 
 def _address(target: Target | None) -> str:

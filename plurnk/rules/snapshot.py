@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from plurnk.language.ast import OpName
-from plurnk.rules.fitting import UNFOLDED, Folds, IndexText, LogText
+from plurnk.rules.fitting import NOTHING_LEFT_OUT, UNFOLDED, Folds, IndexText, LeftOut, LogText
 from plurnk.rules.telemetry import Telemetry
 from plurnk.wire.notifications import Origin
 
@@ -78,9 +78,9 @@ class LogRow:
 class PacketInputs:
     """Everything one packet shows. ``prompts``: the loop's, then what was injected, in order.
 
-    ``log`` has the rows that are not hidden, oldest first: a row's text depends on that row alone, so it is made
-    once and kept. ``limit``: tokens at most, None where the size of the context is not known; ``recent_from``: the id
-    of the first row that the model has not seen, or has just seen for the first time.
+    ``log`` has the rows that are not hidden, oldest first, but for those that were ``left_out``: a row's text depends
+    on that row alone, so it is made once and kept. ``limit``: tokens at most, None where the size of the context is not
+    known; ``recent_from``: the id of the first row that the model has not seen, or has just seen for the first time.
     """
 
     definition: str
@@ -94,4 +94,5 @@ class PacketInputs:
     context_size: int | None
     limit: int | None = None
     folds: Folds = UNFOLDED
+    left_out: LeftOut = NOTHING_LEFT_OUT
     recent_from: int = 0

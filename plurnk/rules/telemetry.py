@@ -7,13 +7,20 @@ from typing import Any, Final, Literal, TypeAlias
 
 import msgspec
 
-from plurnk.language.ast import OpName, ParseError
+from plurnk.language.ast import OpName, ParseError, UrlTarget
+from plurnk.language.targets import canonical
 from plurnk.wire.notifications import LogEntry
 
 MAX_PARSE_FAILURES: Final = 20
 """More broken statements than these in one turn are counted, not listed: garbage must not fill a packet."""
 
 SNIPPET_CHARS: Final = 80
+
+_COMPLETE: Final = frozenset({"", "stop", "end_turn", "stop_sequence"})
+"""What providers say of an answer that the model itself ended."""
+
+QUOTED_CHARS: Final = 200
+"""Of a target or of an error that a model is told: a target may be as long as an answer."""
 
 
 class _Event(msgspec.Struct, frozen=True, kw_only=True, rename="camel", tag_field="kind"):
@@ -116,10 +123,10 @@ def flat(event: Telemetry) -> dict[str, Any]:
 def action_failure(row: LogEntry) -> ActionFailure:
     """A row that ended with 400 or more, with the error that it gave."""
     coordinate = f"{row.loop_seq}/{row.turn_seq}/{row.sequence}"
-    target = None if row.pathname is None else row.pathname if row.scheme is None else f"{row.scheme}://{row.pathname}"
+    target = None if row.pathname is None else _cut(_address(row, row.pathname))
     what = row.op if target is None else f"{row.op} {target}"
     return ActionFailure(
-        message=f"{what}: {row.rx.get('error', row.outcome or row.status_rx)}",
+        message=f"{what}: {_cut(str(row.rx.get('error', row.outcome or row.status_rx)))}",
         coordinate=coordinate,
         op=row.op,
         status=row.status_rx,
@@ -136,6 +143,13 @@ def parse_failures(errors: Sequence[ParseError], text: str) -> tuple[ParseFailur
         first = errors[MAX_PARSE_FAILURES - 1]
         shown[-1] = _parse_failure(first, f"{missing + 1} more statements could not be parsed.", lines)
     return tuple(shown)
+
+
+def no_ops(finish_reason: str) -> NoOps:
+    """``finish_reason`` is the provider's own word, told if it is not that the answer was complete."""
+    if finish_reason.lower() in _COMPLETE:
+        return NoOps()
+    return NoOps(message=f"The turn had no statement: the provider cut the answer off, as {finish_reason[:40]}.")
 
 
 def max_commands(*, emitted: int, dropped: int) -> MaxCommands:
@@ -164,6 +178,11 @@ def sudden_death(*, remaining: int) -> SuddenDeath:
     )
 
 
+def late(event: Telemetry, turns: int) -> Telemetry:
+    """``event`` as it is to be told so many turns later than was meant."""
+    return sudden_death(remaining=event.remaining - turns) if isinstance(event, SuddenDeath) else event
+
+
 def budget_folded(*, rows: int, tokens: int) -> BudgetFolded:
     return BudgetFolded(
         message=f"{rows} log row(s) were folded to free {tokens} tokens; READ shows them again.",
@@ -179,6 +198,16 @@ def provider_retry(*, attempt: int, status: int | None, wait_s: float, cause: st
         status=status,
         wait_ms=round(wait_s * 1000),
     )
+
+
+def _address(row: LogEntry, pathname: str) -> str:
+    if row.scheme is None:
+        return pathname
+    return canonical(UrlTarget(raw="", scheme=row.scheme, hostname=row.hostname, port=row.port, pathname=pathname))
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= QUOTED_CHARS else f"{text[:QUOTED_CHARS]}…"
 
 
 def _parse_failure(error: ParseError, message: str, lines: Sequence[str]) -> ParseFailure:

@@ -6,6 +6,7 @@ knows how many bytes and newlines lie before it.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -64,6 +65,19 @@ def _channel(row: tuple[Any, ...]) -> Channel:
 def of_entry(db: apsw.Connection, entry_id: int) -> list[Channel]:
     """The entry's channels, in the order they were made."""
     return [_channel(row) for row in query(db, f"{_SELECT} WHERE entry_id = ? ORDER BY id", (entry_id,))]
+
+
+def indexed(db: apsw.Connection, run_id: int) -> dict[int, list[Channel]]:
+    """The channels in the run's index by their entries, in the order they were made."""
+    rows = query(
+        db,
+        f"{_SELECT} WHERE id IN (SELECT channel_id FROM visibility WHERE run_id = ?) ORDER BY id",
+        (run_id,),
+    )
+    found: defaultdict[int, list[Channel]] = defaultdict(list)
+    for channel in map(_channel, rows):
+        found[channel.entry_id].append(channel)
+    return found
 
 
 def find(db: apsw.Connection, entry_id: int, name: str) -> Channel | None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import groupby
+from operator import itemgetter
 from typing import Any, TypeAlias
 
 import apsw
@@ -30,6 +32,7 @@ class Entry:
 
 _COLUMNS = "id, session_id, scheme, pathname, attributes"
 _SELECT = f"SELECT {_COLUMNS} FROM entries"
+_INDEXED = "SELECT c.entry_id FROM visibility v JOIN entry_channels c ON c.id = v.channel_id WHERE v.run_id = ?"
 _IDENTITY = "coalesce(session_id, 0) = ? AND coalesce(scheme, '') = ?"
 
 
@@ -165,16 +168,12 @@ def indexed_files(db: apsw.Connection, run_id: int) -> list[str]:
 
 def indexed(db: apsw.Connection, run_id: int) -> list[tuple[Entry, list[Channel]]]:
     """What the run's index shows: entries by scheme (files first) and path, their indexed channels by age."""
-    rows = query(
-        db,
-        f"SELECT {', '.join('e.' + c for c in _COLUMNS.split(', '))}, c.id FROM visibility v"
-        " JOIN entry_channels c ON c.id = v.channel_id JOIN entries e ON e.id = c.entry_id"
-        " WHERE v.run_id = ? ORDER BY coalesce(e.scheme, ''), e.pathname, c.id",
-        (run_id,),
-    )
-    found: list[tuple[Entry, set[int]]] = []
-    for *entry_row, channel_id in rows:
-        if not found or found[-1][0].id != entry_row[0]:
-            found.append((_entry(tuple(entry_row)), set()))
-        found[-1][1].add(channel_id)
-    return [(e, [c for c in channels.of_entry(db, e.id) if c.id in shown]) for e, shown in found]
+    shown = channels.indexed(db, run_id)
+    rows = query(db, f"{_SELECT} WHERE id IN ({_INDEXED}) ORDER BY coalesce(scheme, ''), pathname", (run_id,))
+    return [(entry, shown[entry.id]) for entry in map(_entry, rows)]
+
+
+def indexed_tags(db: apsw.Connection, run_id: int) -> dict[int, tuple[str, ...]]:
+    """The tags of the entries that the run's index shows; those without any are left out."""
+    rows = query(db, f"SELECT entry_id, tag FROM entry_tags WHERE entry_id IN ({_INDEXED}) ORDER BY 1, 2", (run_id,))
+    return {entry_id: tuple(tag for _, tag in of_entry) for entry_id, of_entry in groupby(rows, itemgetter(0))}

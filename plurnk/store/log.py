@@ -11,6 +11,7 @@ import msgspec
 from plurnk.content.tokens import estimate_tokens
 from plurnk.language.ast import LineMarker, LocalTarget, Statement, Target, UrlTarget, op_name
 from plurnk.language.targets import FILE, canonical
+from plurnk.rules.fitting import NOTHING_LEFT_OUT, LeftOut
 from plurnk.rules.proposals import Event, move
 from plurnk.store.database import Tx
 from plurnk.store.query import integer, query
@@ -192,25 +193,54 @@ def at(db: apsw.Connection, run_id: int, loop_seq: int, turn_seq: int, sequence:
     return _row(rows[0]) if rows else None
 
 
-def of_run(db: apsw.Connection, run_id: int, *, after_id: int = 0) -> list[tuple[LogEntry, bool]]:
-    """The rows of a run after that one, oldest first, each with whether it is hidden from the packet.
+def of_run(db: apsw.Connection, run_id: int, *, after_id: int = 0, limit: int = -1) -> list[tuple[LogEntry, bool]]:
+    """The rows of a run after that one, oldest first, each with whether it is hidden from the packet; -1: all.
 
     By age, not by coordinates: a row of a client's loop may come after rows of a later loop, and what
     a model has seen must stay where it was (SPEC 3.4).
     """
     rows = query(
-        db, f"SELECT {_FIELDS}, hidden FROM log_entries WHERE run_id = ? AND id > ? ORDER BY id", (run_id, after_id)
+        db,
+        f"SELECT {_FIELDS}, hidden FROM log_entries WHERE run_id = ? AND id > ? ORDER BY id LIMIT ?",
+        (run_id, after_id, limit),
     )
     return [(_row(row[:-1]), bool(row[-1])) for row in rows]
 
 
+def hidden(db: apsw.Connection, run_id: int, *, after_id: int, to_id: int) -> set[int]:
+    """The ids of the run's rows that are hidden from the packet, of those after the one and up to the other."""
+    rows = query(
+        db,
+        "SELECT id FROM log_entries WHERE run_id = ? AND id > ? AND id <= ? AND hidden = 1",
+        (run_id, after_id, to_id),
+    )
+    return {int(row_id) for (row_id,) in rows}
+
+
+def left_out(db: apsw.Connection, run_id: int, to_id: int) -> LeftOut:
+    """The run's rows up to that one, without those that are hidden."""
+    shown = "FROM log_entries WHERE run_id = ?1 AND id <= ?2 AND hidden = 0"
+    count = integer(db, f"SELECT count(*) {shown}", (run_id, to_id))
+    if count == 0:
+        return NOTHING_LEFT_OUT
+    path = "SELECT 'log://' || loop_seq || '/' || turn_seq || '/' || sequence || '/' || op"
+    ((first,),) = query(db, f"{path} {shown} ORDER BY id LIMIT 1", (run_id, to_id))
+    ((last,),) = query(db, f"{path} {shown} ORDER BY id DESC LIMIT 1", (run_id, to_id))
+    return LeftOut(count, first, last)
+
+
 def recent_from(db: apsw.Connection, turn: TurnRef) -> int:
-    """The id of the first row of the loop's turn before this one, or of this one; 0: they have none."""
+    """The id of the first row of the run's last turn that a model has answered, or of what came after it; 0: none.
+
+    What a client did between two loops belongs to it, and so does the end of the loop before: nobody has seen that.
+    """
     return integer(
         db,
-        "SELECT coalesce(min(id), 0) FROM log_entries WHERE turn_id IN"
-        " (SELECT id FROM turns WHERE loop_id = ? AND seq BETWEEN ? AND ?)",
-        (turn.loop_id, turn.turn_seq - 1, turn.turn_seq),
+        # The + and the CROSS JOIN make SQLite look back from the newest turn, not through all turns and all rows.
+        "SELECT coalesce(min(+id), 0) FROM log_entries WHERE +run_id = ?1 AND turn_id >= coalesce((SELECT t.id"
+        " FROM loops l CROSS JOIN turns t ON t.loop_id = l.id WHERE l.run_id = ?1 AND t.id < ?2"
+        " AND t.packet IS NOT NULL ORDER BY l.seq DESC, t.seq DESC LIMIT 1), 0)",
+        (turn.run_id, turn.turn_id),
     )
 
 

@@ -49,8 +49,11 @@ class Submission:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Defaults:
+    """``alias``: the model of a loop that names none."""
+
     flags: str
     max_turns: int
+    alias: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,7 +104,7 @@ def submit(tx: Tx, run_id: int, submission: Submission, defaults: Defaults) -> S
     prompt can fall between a loop that just ended and one that never started.
     """
     loop = live(tx.db, run_id)
-    if loop is None or submission.queue or _asks_for_others(submission, loop):
+    if loop is None or submission.queue or _asks_for_others(submission, loop, defaults):
         return Submitted(action="enqueued_new_loop", loop_id=_enqueue(tx, run_id, submission, defaults))
     return inject(tx, loop, submission.prompt)
 
@@ -113,12 +116,12 @@ def inject(tx: Tx, loop: Loop, prompt: str) -> Submitted:
     return Submitted(action="injected_next_turn", loop_id=loop.id, turn_seq=turns_of(tx.db, loop.id) + 1)
 
 
-def _asks_for_others(submission: Submission, loop: Loop) -> bool:
+def _asks_for_others(submission: Submission, loop: Loop, defaults: Defaults) -> bool:
     return any(
         asked is not None and asked != has
         for asked, has in (
             (submission.flags, loop.flags),
-            (submission.alias, loop.alias),
+            (submission.alias, loop.alias or defaults.alias),
             (submission.persona, loop.persona),
             (submission.max_turns, loop.max_turns),
         )
@@ -235,15 +238,20 @@ def drop(tx: Tx, run_id: int, loop_id: int, reason: str) -> bool:
 
 
 def drop_queued(tx: Tx, run_id: int, reason: str) -> list[int]:
-    """End every queued loop of the run; returns their ids. Prompts waiting for them are dropped too."""
+    """End every queued loop of the run; returns their ids. Prompts that wait for them or the live one are dropped too.
+
+    Else the end of the live loop, which is to follow, would queue one for what waits for it.
+    """
     ids = [
         int(loop_id)
         for (loop_id,) in query(
             tx.db, "SELECT id FROM loops WHERE run_id = ? AND origin = 'model' AND status = 100 ORDER BY seq", (run_id,)
         )
     ]
+    tx.db.execute(
+        "DELETE FROM injections WHERE turn_id IS NULL AND loop_id IN (SELECT id FROM loops WHERE run_id = ?)", (run_id,)
+    )
     for loop_id in ids:
-        tx.db.execute("DELETE FROM injections WHERE loop_id = ? AND turn_id IS NULL", (loop_id,))
         end(tx, loop_id, ENDED_EARLY, reason)
     return ids
 

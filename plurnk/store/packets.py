@@ -61,14 +61,16 @@ def digest(text: str) -> bytes:
 
 
 def ranges(numbers: Iterable[int]) -> tuple[tuple[int, int], ...]:
-    """``numbers`` in their order, as ranges of such as follow on each other."""
+    """``numbers``, which are positive, in their order, as ranges of such as follow on each other."""
     found: list[tuple[int, int]] = []
+    first = following = 0
     for number in numbers:
-        if found and found[-1][1] == number - 1:
-            found[-1] = (found[-1][0], number)
-        else:
-            found.append((number, number))
-    return tuple(found)
+        if number != following:
+            if following:
+                found.append((first, following - 1))
+            first = number
+        following = number + 1
+    return (*found, (first, following - 1)) if following else ()
 
 
 def kept(db: apsw.Connection, run_id: int, part: Part) -> dict[bytes, int]:

@@ -10,7 +10,7 @@ import msgspec
 
 from plurnk.errors import NotFound
 from plurnk.rules.rails import Mark
-from plurnk.rules.telemetry import Telemetry, flat
+from plurnk.rules.telemetry import Telemetry, flat, late
 from plurnk.store import loops, packets
 from plurnk.store.database import Tx
 from plurnk.store.log import TurnRef
@@ -21,11 +21,12 @@ from plurnk.wire.notifications import TelemetryEvent, Usage
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TurnAnswer:
-    """What a turn's row gets when the provider has answered."""
+    """What a turn's row gets when the provider has answered. ``told``: of its telemetry, what it has not shown."""
 
     model: str | None = None
     finish_reason: str | None = None
     usage: Usage = field(default_factory=Usage)
+    told: tuple[Telemetry, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +67,7 @@ def answered(tx: Tx, turn: TurnRef, answer: TurnAnswer) -> None:
     usage = answer.usage
     tx.db.execute(
         "UPDATE turns SET model = ?, finish_reason = ?, prompt_tokens = ?, completion_tokens = ?,"
-        " cached_tokens = ?, reasoning_tokens = ?, cost_pico = ? WHERE id = ?",
+        " cached_tokens = ?, reasoning_tokens = ?, cost_pico = ?, telemetry = ? WHERE id = ?",
         (
             answer.model,
             answer.finish_reason,
@@ -75,6 +76,7 @@ def answered(tx: Tx, turn: TurnRef, answer: TurnAnswer) -> None:
             usage.cached,
             usage.reasoning,
             usage.cost_pico,
+            msgspec.json.encode(answer.told).decode(),
             turn.turn_id,
         ),
     )
@@ -118,6 +120,12 @@ def close_open(tx: Tx, loop_id: int, status: int, reason: str | None) -> None:
     )
 
 
+def last_end(db: apsw.Connection, loop_id: int) -> tuple[int, str | None]:
+    """Status and reason of the loop's last turn; of a loop that has had none, as if it went on."""
+    rows = query(db, "SELECT status, reason FROM turns WHERE loop_id = ? ORDER BY seq DESC LIMIT 1", (loop_id,))
+    return (int(rows[0][0]), rows[0][1]) if rows else (102, None)
+
+
 def marks(db: apsw.Connection, loop_id: int, last: int) -> list[Mark]:
     """What the last turns of the loop were to the rails, at most so many, oldest first."""
     rows = query(
@@ -129,10 +137,17 @@ def marks(db: apsw.Connection, loop_id: int, last: int) -> list[Mark]:
 
 
 def telemetry_before(db: apsw.Connection, turn: TurnRef) -> tuple[Telemetry, ...]:
-    """What the turn before this one left to be told."""
-    return _decoded(
-        query(db, "SELECT telemetry FROM turns WHERE loop_id = ? AND seq = ?", (turn.loop_id, turn.turn_seq - 1))
+    """What the turn before this one left to be told; where that was cut off before it was answered, what it was told.
+
+    So it goes back to the last turn that a model has answered, in which it has read what came before.
+    """
+    rows = query(
+        db,
+        "SELECT telemetry, seq FROM turns WHERE loop_id = ?1 AND seq < ?2 AND seq >= (SELECT coalesce(max(seq), 0)"
+        " FROM turns WHERE loop_id = ?1 AND seq < ?2 AND packet IS NOT NULL) ORDER BY seq",
+        (turn.loop_id, turn.turn_seq),
     )
+    return tuple(late(event, turn.turn_seq - 1 - row[1]) for row in rows for event in _decoded([row]))
 
 
 def _decoded(rows: list[Any]) -> tuple[Telemetry, ...]:

@@ -85,6 +85,8 @@ class LoopStarted(Notification, frozen=True):
 
 
 class LoopTerminated(Notification, frozen=True):
+    """``reason`` (SPEC 3.1): null when it ended as it should. ``error``: what ``reason`` does not tell."""
+
     method = "loop/terminated"
     loop_id: int
     run_id: int

@@ -75,3 +75,46 @@ async def test_what_the_provider_failed_of_is_printed_without_the_key(tmp_path: 
     assert f"{cause} tried 2 times.\n" in done.stderr
     assert "ended with 500, provider_error" in done.stderr
     assert KEY not in done.stderr
+
+
+async def test_a_terminal_shows_that_the_model_answers_in_a_session_new_or_old(
+    tmp_path: Path,
+) -> None:
+    stalls = Answer("x" * 40, chunk_chars=8, failure="stall", fail_after=5)
+    async with home_with(tmp_path, stalls, stalls) as (home, _server):
+        for _ in range(2):
+            async with at_a_terminal(home, "run", "--session", "s", "x") as terminal:
+                await terminal.see(" s · turn 1 · it answers, ")
+                terminal.interrupt()
+                assert (await terminal.end())[0] == 130
+                last = terminal.raw.rpartition("\x1b[2K")[2]
+            assert last.startswith("ended with 499, cancelled"), "the moving line was erased"
+
+
+async def test_a_prompt_that_does_not_fit_is_said_with_what_there_is_room_for(tmp_path: Path) -> None:
+    async with home_with(tmp_path, PLURNK_MODEL_m__CONTEXT="1000") as (home, server):
+        done = await trio.to_thread.run_sync(home.plurnk, "run", "x")
+        assert server.requests == []
+    assert done.returncode == 3
+    rows = done.stderr.splitlines()
+    assert rows[-2].startswith("! the prompt and what goes with it take ")
+    assert "and a packet may have 750 of the 1000 that the model takes with its answer" in rows[-2]
+    assert rows[-1].startswith("ended with 413, context_exceeded")
+
+
+async def test_of_a_refused_key_it_is_said_since_when_the_daemon_has_it(tmp_path: Path) -> None:
+    async with home_with(tmp_path, Answer(status=401, body='{"error":"no"}')) as (home, _server):
+        done = await trio.to_thread.run_sync(home.plurnk, "run", "x")
+        hint = f"the key is the one that was set when the daemon started; kill {home.daemon()} ends it"
+    assert (done.returncode, done.stderr.count(hint)) == (3, 1)
+
+
+async def test_of_a_model_that_only_talks_it_is_said_where_to_read_that(tmp_path: Path) -> None:
+    async with home_with(tmp_path, *["I would say so."] * 3) as (home, _server):
+        done = await trio.to_thread.run_sync(home.plurnk, "run", "--session", "two words", "x")
+        shown = await trio.to_thread.run_sync(home.plurnk, "packet", "--session", "two words")
+    *_, struck, where, end = done.stderr.splitlines()
+    assert struck == "! Strike 3 of 3: no statement."
+    assert where == "plurnk packet --session 'two words' shows what the model was sent, and said"
+    assert end.startswith("ended with 499, strike_threshold after ")
+    assert "I would say so." in shown.stdout

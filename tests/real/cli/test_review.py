@@ -301,6 +301,8 @@ async def test_what_is_told_again_after_the_link_broke_is_asked_once(tmp_path: P
     def tells_again(peer: Peer, params: Json) -> Json:
         answer = attach(peer, params)
         assert isinstance(answer, dict)
+        if params["since"] is None:
+            return answer  # the first time, for what a terminal shows
         told = next(event for event in daemon.events if event["method"] == "loop/proposal")["params"]
         again = {name: value for name, value in told.items() if name != "eventId"}
         peer.afterwards.append({"method": "loop/proposal", "params": again})

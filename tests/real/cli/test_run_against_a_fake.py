@@ -58,7 +58,7 @@ async def test_the_answer_alone_is_on_stdout_and_the_rest_on_stderr(tmp_path: Pa
         "✓ 1/2/3 SEND[200] 200",
     ]
     assert end.startswith("done after ")
-    assert end.endswith(" s, $0.02")
+    assert end.endswith(" s, 10 tokens in, 5 out, $0.02")
     asked = dict(daemon.requests)["loop.run"]
     assert (asked["prompt"], asked["maxTurns"], asked["alias"], asked["flags"]["mode"]) == ("what?", 9, "big", "ask")
 
@@ -69,6 +69,15 @@ async def test_an_existing_session_keeps_its_root(tmp_path: Path) -> None:
     assert done.stderr.decode().startswith("session session-1, without a project directory; ")
     assert "session.set_root" not in dict(daemon.requests)
     assert dict(daemon.requests)["loop.run"]["flags"] is None
+
+
+async def test_a_fault_of_plurnks_own_is_said_with_where_to_read_of_it(tmp_path: Path) -> None:
+    home = Home(tmp_path)
+    done = await run(home, LoopDaemon(lambda daemon: daemon.ends(500, "internal_error")), "x")
+    assert done.returncode == 3
+    fault, end = done.stderr.decode().splitlines()[-2:]
+    assert fault == f"! this is a fault of plurnk's; {home.state / 'daemon.log'} says more"
+    assert end.startswith("ended with 500, internal_error after ")
 
 
 async def test_json_is_one_event_a_line(tmp_path: Path) -> None:

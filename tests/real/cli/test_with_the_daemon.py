@@ -185,7 +185,7 @@ def test_run_has_its_own_status_for_what_is_wrong_before_it_begins(home: Home) -
 
 
 def test_config_tells_values_and_sources(home: Home) -> None:
-    (home.work / ".env").write_text("PLURNK_MODEL_a=openai/x\nOPENAI_API_KEY=sk-secret\nPLURNK_PROT=1\n")
+    (home.work / ".env").write_text("PLURNK_MODEL_a=openai/x\nPLURNK_MODEL_a__API_KEY=sk-secret\nPLURNK_PROT=1\n")
     done = home.plurnk("config", "--max-turns", "7")
     rows = {line.split()[0]: line.split()[1:] for line in done.stdout.splitlines()}
     assert rows["PLURNK_MAX_TURNS"] == ["7", "flag"]

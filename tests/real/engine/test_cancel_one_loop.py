@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
+import trio.testing
 
 from plurnk.engine.engine import Cancelled
 from plurnk.engine.limits import Limits
 from plurnk.errors import UpstreamFailed
 from plurnk.plugins.api import GenerateRequest
-from plurnk.store import loops, sessions
+from plurnk.store import database, loops, sessions
 from plurnk.store.loops import Submission
 from plurnk.wire.notifications import LoopTerminated
 from tests.support.engines import Bench, engine_with
@@ -44,7 +47,7 @@ async def test_a_loop_is_cancelled_by_its_id_and_the_others_go_on(tmp_path: Path
         other = await bench.engine.store.write(lambda tx: sessions.create_run(tx, bench.session.id, "other"))
         cancel = bench.engine.cancel
         assert await cancel(bench.run.id, "not this", loop_id=second) == Cancelled(None, (second,))
-        assert await status(bench, second) == (499, "not this")
+        assert await status(bench, second) == (499, "cancelled")
         assert await cancel(bench.run.id, "again", loop_id=second) == Cancelled(None, ())
         assert await cancel(other.id, "of another run", loop_id=third) == Cancelled(None, ())
         assert await cancel(bench.run.id, "unknown", loop_id=999) == Cancelled(None, ())
@@ -78,6 +81,54 @@ async def test_prompts_that_wait_for_a_queued_loop_outlive_it(tmp_path: Path) ->
             last = await bench.engine.store.read(lambda db: loops.live(db, bench.run.id))
         assert "and this" in bench.model.requests[-1].messages[1].content
         assert len(bench.model.requests) == 2
+
+
+@pytest.mark.spec("3.1-cancel-is-complete")
+async def test_cancelling_all_leaves_nothing_to_do_for_what_came_meanwhile(tmp_path: Path) -> None:
+    """Neither a loop that waits nor a prompt that the live loop had no turn for."""
+
+    async def say(_number: int, _request: GenerateRequest) -> str:
+        await trio.sleep_forever()
+        raise AssertionError
+
+    async with engine_with(tmp_path / "p.db", say) as bench:
+        first = await queued(bench, "one")
+        await bench.model.asked.wait()
+        injected = await bench.engine.submit(bench.run.id, Submission(prompt="and this"))
+        assert injected.action == "injected_next_turn"
+        second = await queued(bench, "two")
+        assert await bench.engine.cancel(bench.run.id, "enough", queued_too=True) == Cancelled(first, (second,))
+        assert await bench.engine.store.read(lambda db: loops.live(db, bench.run.id)) is None
+        ended = [n.loop_id for n in bench.ear.heard if isinstance(n, LoopTerminated)]
+        assert sorted(ended) == [first, second]
+
+
+@pytest.mark.spec("3.1-cancel-is-complete")
+async def test_who_waits_for_a_loop_goes_on_when_its_end_is_announced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Others may see the end in the store before that: here it is long between the two."""
+    committed, announce = threading.Event(), threading.Event()
+    commit = database._Writer._commit
+
+    def slowly(writer: Any, group: Any) -> Any:
+        announced = commit(writer, group)
+        if any(isinstance(each.notification, LoopTerminated) for each in announced):
+            committed.set()
+            announce.wait(10)
+        return announced
+
+    async with engine_with(tmp_path / "p.db", (DONE,)) as bench:
+        monkeypatch.setattr(database._Writer, "_commit", slowly)
+        first = await queued(bench, "one")
+        with trio.fail_after(10):
+            await trio.to_thread.run_sync(committed.wait)
+            async with trio.open_nursery() as waiting:
+                waiting.start_soon(bench.engine.loop_end, first)
+                await trio.testing.wait_all_tasks_blocked(0.05)
+                assert len(waiting.child_tasks) == 1
+                announce.set()
+        assert [n.loop_id for n in bench.ear.heard if isinstance(n, LoopTerminated)] == [first]
 
 
 async def test_why_the_provider_failed_is_told_with_the_loop(tmp_path: Path) -> None:

@@ -104,6 +104,20 @@ async def test_a_server_that_speaks_chat_completions_gets_the_key_that_is_its_ow
         assert {request.headers.get("authorization") for request in other.requests} == {None}
 
 
+@pytest.mark.spec("3.8-key-never-leaks")
+async def test_a_password_in_an_address_is_not_told() -> None:
+    async with open_llm_server(OpenAIWire(), []) as server:
+        name, why = await chosen(OPENAI_BASE_URL=server.base_url.replace("://", "://me:s3cret@"))
+        assert (name, why) == ("openai/scripted", f"{server.base_url} answers and has it")
+
+
+@pytest.mark.spec("3.8-key-never-leaks")
+async def test_a_key_that_is_taken_for_an_alias_is_not_told() -> None:
+    with pytest.raises(Malformed, match="PLURNK_MODEL_API_KEY must be") as failed:
+        await choose_model({"PLURNK_MODEL_API_KEY": "sk-1"})
+    assert "sk-1" not in failed.value.detail
+
+
 async def test_a_key_is_taken_before_a_server() -> None:
     async with open_llm_server(OllamaWire(), []) as server:
         name, _ = await chosen(OLLAMA_HOST=server.base_url, ANTHROPIC_API_KEY="k")
@@ -194,7 +208,7 @@ async def test_commands_say_it_too(tmp_path: Path) -> None:
             done = await trio.to_thread.run_sync(home.plurnk, "run", "hello")
             assert done.stdout == "hello to you\n"
             sentence = f"as {server.base_url} answers and has it; PLURNK_MODEL chooses another"
-            assert f"model ollama: scripted by ollama, {sentence} (see README)" in done.stderr.splitlines()
+            assert f"model ollama: scripted by ollama, {sentence} (see docs/models.md)" in done.stderr.splitlines()
             found = await trio.to_thread.run_sync(home.plurnk, "doctor")
             assert re.search(rf"model +ollama: scripted by ollama, {re.escape(sentence)}\n", found.stdout)
     assert _posts(server) == ["/api/chat"]

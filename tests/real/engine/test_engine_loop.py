@@ -293,7 +293,13 @@ async def test_a_prompt_that_came_in_the_last_turn_becomes_a_new_loop(tmp_path: 
         return DONE
 
     async with engine_with(tmp_path / "p.db", say) as bench:
-        first = await bench.engine.submit(bench.run.id, Submission(prompt="zero", max_turns=7))
+        settings = {
+            "alias": "other",
+            "persona": "Be brief.",
+            "flags": msgspec.json.encode(LoopFlags(no_proposals=True)).decode(),
+            "max_turns": 7,
+        }
+        first = await bench.engine.submit(bench.run.id, Submission(prompt="zero", **settings))  # type: ignore[arg-type]
         await bench.model.asked.wait()
         for prompt in ("late", "later"):
             assert (await bench.engine.submit(bench.run.id, Submission(prompt=prompt))).action == "injected_next_turn"
@@ -301,7 +307,8 @@ async def test_a_prompt_that_came_in_the_last_turn_becomes_a_new_loop(tmp_path: 
         await bench.engine.loop_end(first.loop_id)
         with trio.fail_after(5):
             second = await bench.engine.loop_end(first.loop_id + 1)
-        assert (second.prompt, second.max_turns, second.status) == ("late", 7, 200)
+        assert (second.prompt, second.status) == ("late", 200)
+        assert {name: getattr(second, name) for name in settings} == settings
         assert "late\n\nlater" in shown(bench.model.requests[1])
 
 
@@ -334,6 +341,20 @@ async def test_a_prompt_with_other_settings_waits_for_its_own_loop(tmp_path: Pat
         running = [n.loop_id for n in bench.ear.heard if n.method in {"loop/started", "loop/terminated"}]  # type: ignore[attr-defined]
         assert running == [i for loop_id in [first.loop_id, *(q.loop_id for q in queued)] for i in (loop_id, loop_id)]
         assert "Be brief." in shown(bench.model.requests[4])
+
+
+@pytest.mark.spec("3.1-other-settings-queue", "3.1-inject-next-turn")
+async def test_a_prompt_that_names_what_the_live_loop_has_anyway_is_injected(tmp_path: Path) -> None:
+    async def say(_number: int, _request: GenerateRequest) -> str:
+        await trio.sleep_forever()
+        raise AssertionError
+
+    async with engine_with(tmp_path / "p.db", say) as bench:
+        first = await bench.engine.submit(bench.run.id, Submission(prompt="zero"))
+        flags = msgspec.json.encode(LoopFlags()).decode()
+        named = Submission(prompt="one", alias="fake", max_turns=Limits().max_turns, flags=flags)
+        same = await bench.engine.submit(bench.run.id, named)
+        assert (same.action, same.loop_id) == ("injected_next_turn", first.loop_id)
 
 
 @pytest.mark.spec("3.4-persona-cascade")
@@ -375,6 +396,7 @@ async def test_a_row_is_in_the_database_when_it_is_announced(tmp_path: Path) -> 
     async with engine_with(path, script) as bench:
         outside = apsw.Connection(str(path))
         seen: list[bool] = []
+        ended: list[bool] = []
 
         class Watcher:
             def hear(self, event: object) -> None:
@@ -382,11 +404,14 @@ async def test_a_row_is_in_the_database_when_it_is_announced(tmp_path: Path) -> 
                 if isinstance(notification, LogEntryAdded):
                     found = outside.execute("SELECT 1 FROM log_entries WHERE id = ?", (notification.entry.id,))
                     seen.append(bool(found.fetchall()))
+                    turn = outside.execute("SELECT ended_at FROM turns WHERE id = ?", (notification.entry.turn_id,))
+                    ended.append(turn.fetchall() != [(None,)])
 
         bench.engine.bus.join(Watcher(), bench.session.id)
         await finish(bench)
         outside.close()
     assert seen == [True] * 4
+    assert ended == [False, False, True, True], "a turn ends with its last statement's row"
 
 
 @pytest.mark.spec("7.2-resume")

@@ -79,6 +79,34 @@ async def test_ten_mebibytes_of_log_and_a_context_of_8_000_tokens(tmp_path: Path
         assert "line 1210 of" in system(requests[12]), "what was read last is there"
 
 
+@pytest.mark.spec("3.4-fit-folds-oldest")
+async def test_what_one_read_returns_can_be_seen(tmp_path: Path) -> None:
+    lines = "".join(f"line {number} of a long text\n" for number in range(1, 5_001))
+    async with engine_with(tmp_path / "p.db", ("<<READ(known://long)::READ", DONE), context_size=CONTEXT) as bench:
+        await put_bytes(bench, "long", lines.encode())
+        assert (await run(bench)).status == 200
+        after = system(bench.model.requests[1])
+    shown = [line for line in after.splitlines() if line.endswith("of a long text")]
+    assert CONTEXT * 0.9 < sum(len(line.partition("\t")[2]) + 1 for line in shown) <= CONTEXT
+    assert f'"nextLine":{len(shown) + 1}' in after
+
+
+@pytest.mark.spec("3.4-fit-folds-oldest")
+async def test_what_a_client_has_done_between_two_loops_is_not_folded_before_a_model_has_seen_it(
+    tmp_path: Path,
+) -> None:
+    reads = [f"<<READ(known://long)<{first}-{first + 200}>::READ" for first in range(1, 3)]
+    async with engine_with(tmp_path / "p.db", (*reads, DONE, DONE), context_size=CONTEXT) as bench:
+        await put_bytes(bench, "long", b"a line of a text\n" * 500)
+        await put_bytes(bench, "clients", b"what the client wants to be seen\n" * 540)
+        assert (await run(bench)).status == 200
+        await do(bench, "<<READ(known://clients)::READ")
+        assert (await run(bench, "What have I read?")).status == 200
+        last = bench.model.requests[-1]
+    assert told_folds(last), "there was no room for all"
+    assert "what the client wants to be seen" in system(last)
+
+
 @pytest.mark.spec("3.4-fit-folds-oldest", "3.4-log-prefix-stable")
 async def test_between_two_folds_the_log_only_grows(tmp_path: Path) -> None:
     async def say(number: int, _request: GenerateRequest) -> str:

@@ -65,12 +65,27 @@ async def test_what_a_client_started_lives_on_when_it_leaves(tmp_path: Path) -> 
 
 @pytest.mark.spec("3.2-forced-end-kills-streams", "3.1-terminal-always-written")
 @pytest.mark.parametrize(
-    "name", ["external", "max_turns", "timeout", "provider_error", "internal_error", "cancelled", "shutdown"]
+    "name",
+    [
+        "external",
+        "max_turns",
+        "timeout",
+        "strike_threshold",
+        "context_exceeded",
+        "provider_error",
+        "internal_error",
+        "cancelled",
+        "shutdown",
+    ],
 )
 async def test_every_end_by_force_ends_the_loops_streams_before_it_is_announced(tmp_path: Path, name: str) -> None:
     async def say(number: int, _request: GenerateRequest) -> str:
         if number == 1:
+            if name == "context_exceeded":
+                await bench.engine.submit(bench.run.id, Submission(prompt="word " * 10_000))
             return start("a", "b")
+        if name == "strike_threshold":
+            return "No statement."
         if name == "external":
             return "<<SEND[499]::SEND"
         if name == "provider_error":
@@ -86,6 +101,7 @@ async def test_every_end_by_force_ends_the_loops_streams_before_it_is_announced(
         loop_timeout_s=0.3 if name == "timeout" else 3600,
     )
     async with brooks(tmp_path / "p.db", say, limits=limits) as (bench, brook):
+        bench.model.context_size = 8_000
         await do(bench, start("other"))
         loop_id = await begin(bench)
         if name in {"cancelled", "shutdown"}:

@@ -218,7 +218,7 @@ async def test_what_is_not_ready_in_time_is_made_for_the_next_packet(
 async def test_one_packet_orders_so_much_and_the_next_one_the_rest(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("plurnk.engine.packets.ORDERS_MAX_BYTES", 2 * len(LONG))
+    monkeypatch.setattr("plurnk.engine.indexing.ORDERS_MAX_BYTES", 2 * len(LONG))
     workers = Outlines()
     names = ("echo", "failing", "hanging")
     async with engine_with(

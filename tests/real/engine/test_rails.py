@@ -177,6 +177,13 @@ async def test_waiting_for_one_stream_after_the_other_is_no_cycle(tmp_path: Path
 
 
 @pytest.mark.spec("3.6-cycle-detect")
+async def test_waiting_without_patience_again_and_again_is_a_cycle(tmp_path: Path) -> None:
+    limits = Limits(settle_s=0, park_s=0)
+    async with brooks(tmp_path / "p.db", (start("a"), *[PARK] * 9), limits=limits) as (bench, _brook):
+        assert await end(bench, await begin(bench)) == (499, "strike_threshold")
+
+
+@pytest.mark.spec("3.6-cycle-detect")
 async def test_waiting_for_nothing_again_and_again_is_a_cycle(tmp_path: Path) -> None:
     status, why, bench = await outcome(tmp_path / "p.db", [PARK] * 5)
     assert (status, why) == (499, "strike_threshold")

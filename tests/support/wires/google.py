@@ -16,6 +16,8 @@ class GoogleWire:
     def events(self, answer: Answer, request: Request) -> Iterator[bytes]:
         model = request.path.partition("/models/")[2].partition(":")[0]
         base: dict[str, Any] = {"modelVersion": model, "responseId": "r1"}
+        if answer.usage is not None:
+            base["usageMetadata"] = {"promptTokenCount": answer.usage.prompt, "totalTokenCount": answer.usage.prompt}
         for text, more in ((answer.reasoning, {"thought": True}), (answer.content, {})):
             for piece in pieces(text, answer.chunk_chars):
                 yield sse({"candidates": [_candidate([{"text": piece} | more])]} | base)
@@ -24,7 +26,7 @@ class GoogleWire:
         if answer.done and answer.finish_reason is not None:
             end = _candidate([{"text": ""}]) | {"finishReason": answer.finish_reason}
             counts = {} if answer.usage is None else {"usageMetadata": _usage(answer.usage)}
-            yield sse({"candidates": [end]} | counts | base)
+            yield sse({"candidates": [end]} | base | counts)
 
     def text_of(self, body: Any) -> str:
         text: str = body["contents"][-1]["parts"][-1]["text"]

@@ -14,7 +14,11 @@ class OpenAIWire:
     content_type = "text/event-stream; charset=utf-8"
 
     def events(self, answer: Answer, request: Request) -> Iterator[bytes]:
-        base = {"id": "chatcmpl-1", "object": "chat.completion.chunk", "model": request.body["model"]}
+        base: dict[str, Any] = {"id": "chatcmpl-1", "object": "chat.completion.chunk", "model": request.body["model"]}
+        if answer.usage is not None:
+            base["usage"] = None  # So say all events but the last one, when usage was asked for.
+        start = {"role": "assistant", "content": "", "refusal": None}
+        yield sse(base | {"choices": [{"index": 0, "delta": start, "logprobs": None, "finish_reason": None}]})
         for name, text in (("reasoning_content", answer.reasoning), ("content", answer.content)):
             for piece in pieces(text, answer.chunk_chars):
                 yield sse(base | {"choices": [{"index": 0, "delta": {name: piece}, "finish_reason": None}]})
@@ -35,7 +39,8 @@ class OpenAIWire:
         return {"object": "list", "data": [{"id": "scripted", "object": "model"}]}
 
     def error(self, status: int, message: str) -> Any:
-        return {"error": {"message": message, "code": status}}
+        kind = {429: "rate_limit_error"}.get(status, "server_error" if status >= 500 else "invalid_request_error")
+        return {"error": {"message": message, "type": kind, "param": None, "code": None}}
 
 
 def _usage(usage: Usage) -> dict[str, Any]:

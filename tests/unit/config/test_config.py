@@ -161,6 +161,8 @@ def test_secrets_are_masked(tmp_path: Path) -> None:
         "OPENAI_BASE_URL": "https://me:sk-2@models.example/v1",
         "PLURNK_MODEL_a__API_KEY": "sk-3",
         "PLURNK_MODEL_a__API_KEY_ENV": "MY_KEY",
+        "PLURNK_MODEL_b__API_KEY_ENV": "sk-4",
+        "PLURNK_MODEL_b__BASE_URL": "https://me:sk@sk-5@models.example/v1",
     }
     settings = load(tmp_path, environ)
     shown = {name: value for name, value, _ in effective(settings)}
@@ -209,15 +211,16 @@ def test_a_projects_own_file_cannot_loosen_the_sandbox(tmp_path: Path) -> None:
             "PLURNK_TLS_KEY",
         ),
         *("OPENAI_BASE_URL", "PLURNK_MODEL_a__BASE_URL", "PLURNK_MODEL_a__API_KEY_ENV", "NEXT_BASE_URL"),
-        "OLLAMA_HOST",
+        *("OLLAMA_HOST", "OPENAI_API_KEY", "ANTHROPIC_API_KEY", "GEMINI_API_KEY"),
+        *("PLURNK_DB_PATH", "PLURNK_SOCKET", "PLURNK_PERSONA", "PLURNK_MOCK_SCRIPT"),
     ],
 )
 def test_a_projects_own_file_cannot_let_anybody_in_or_send_keys_elsewhere(tmp_path: Path, name: str) -> None:
-    (tmp_path / ".env").write_text(f"{name}=1\nPLURNK_MODEL_a=openai/x\nOPENAI_API_KEY=sk-1\n")
+    (tmp_path / ".env").write_text(f"{name}=1\nPLURNK_MODEL_a=openai/x\nSHOP_API_KEY=sk-1\n")
     settings = load(tmp_path)
     assert settings.sources.get(name, "default") == "default"
     assert name not in settings.env
-    assert {"PLURNK_MODEL_a", "OPENAI_API_KEY"} <= settings.env.keys()
+    assert {"PLURNK_MODEL_a", "SHOP_API_KEY"} <= settings.env.keys()
     assert settings.warnings == (
         f"{name} is not taken from {tmp_path}/.env: a command can write that; plurnk.env is the place",
     )

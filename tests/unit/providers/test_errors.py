@@ -8,7 +8,14 @@ from typing import Any
 import pytest
 
 from plurnk.errors import UpstreamFailed
-from plurnk.providers.errors import ProviderFailed, error_message, excerpt, is_transient, retry_after_s, told_delay_s
+from plurnk.providers.errors import (
+    ProviderFailed,
+    error_message,
+    excerpt,
+    may_succeed_later,
+    retry_after_s,
+    told_delay_s,
+)
 
 
 def test_a_failure_is_a_502_with_what_a_retry_needs() -> None:
@@ -28,7 +35,7 @@ def test_a_failure_is_a_502_with_what_a_retry_needs() -> None:
     [(400, False), (401, False), (404, False), (408, True), (429, True), (500, True), (529, True)],
 )
 def test_which_statuses_may_pass(status: int, transient: bool) -> None:
-    assert is_transient(status) is transient
+    assert may_succeed_later(status, {}, None) is transient
 
 
 @pytest.mark.parametrize(
@@ -41,6 +48,12 @@ def test_which_statuses_may_pass(status: int, transient: bool) -> None:
         ("Sun, 06 Nov 2044 08:49:40 -0000", 3.0),
         ("Sun, 06 Nov 2044 08:49:30 GMT", 0.0),
         ("-1", None),
+        ("", None),
+        ("7,7", None),
+        ("\u0667", None),
+        ("Fri, 31 Dec 9999 23:59:59 +2359", 251_040_179_482.0),
+        ("Mon, 01 Jan 0001 00:00:00 -2359", 0.0),
+        ("Fri, 31 Dec 9999 23:59:59 +9999", None),
         ("soon", None),
         ("9" * 400, None),
     ],
@@ -53,6 +66,7 @@ def test_retry_after(header: str | None, seconds: float | None) -> None:
     ("error", "seconds"),
     [
         ({"error": {"details": [{"@type": "x"}, {"retryDelay": "34s"}]}}, 34.0),
+        ([{"error": {"details": [{"retryDelay": "34s"}]}}], 34.0),
         ({"details": [{"retryDelay": "0.25s"}, {"retryDelay": "9s"}]}, 0.25),
         ({"details": [{"retryDelay": "soon"}, {"retryDelay": 3}, "retryDelay", {"retryDelay": "-1s"}]}, None),
         ({"details": {"retryDelay": "3s"}}, None),
@@ -62,6 +76,30 @@ def test_retry_after(header: str | None, seconds: float | None) -> None:
 )
 def test_how_long_to_wait_may_stand_in_the_error(error: Any, seconds: float | None) -> None:
     assert told_delay_s(error) == seconds
+
+
+@pytest.mark.parametrize(
+    ("error", "transient"),
+    [
+        (None, True),
+        ("insufficient_quota", True),
+        ({"error": {"code": "rate_limit_exceeded", "type": "tokens"}}, True),
+        ({"error": {"code": 429, "details": [{"violations": [{"quotaId": "PerMinute"}, 3]}, {"violations": 3}]}}, True),
+        ({"error": {"code": None, "type": "insufficient_quota"}}, False),
+        ({"error": {"code": "billing_not_active", "type": ["x"]}}, False),
+        ([{"error": {"details": [{"violations": [{"quotaId": "RequestsPerDayPerProject"}]}]}}], False),
+    ],
+)
+def test_what_is_used_up_does_not_pass(error: Any, transient: bool) -> None:
+    assert may_succeed_later(429, {}, error) is transient
+    assert may_succeed_later(None, {}, error) is transient
+
+
+def test_errors_in_errors_without_end_are_none_of_a_kind() -> None:
+    nested: Any = "insufficient_quota"
+    for _ in range(5000):
+        nested = {"error": nested}
+    assert may_succeed_later(429, {}, nested)
 
 
 @pytest.mark.spec("3.8-key-never-leaks")
@@ -79,6 +117,11 @@ def test_how_long_to_wait_may_stand_in_the_error(error: Any, seconds: float | No
 )
 def test_an_excerpt_is_one_short_line_without_the_key(text: str, shown: str) -> None:
     assert excerpt(text, "s3cret") == shown
+
+
+@pytest.mark.spec("3.8-key-never-leaks")
+def test_a_key_that_is_none_does_not_spoil_the_words() -> None:
+    assert excerpt("k: thinking is not ok (k)", "k") == "[key]: thinking is not ok ([key])"
 
 
 def test_without_a_key_nothing_is_taken_out() -> None:

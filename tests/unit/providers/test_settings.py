@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from plurnk.errors import Malformed
-from plurnk.plugins.api import ProviderSettings, Usage
+from plurnk.plugins.api import ProviderFactory, ProviderSettings, Usage
+from plurnk.providers import anthropic, google, ollama, openai
 from plurnk.providers.answers import MAX_TOKENS, counted
-from plurnk.providers.settings import Prices, prices
+from plurnk.providers.settings import Prices, prices, shown_url
 
 if TYPE_CHECKING:
     import httpx
@@ -65,3 +66,25 @@ def test_wrong_prices_are_named(given: str) -> None:
 @pytest.mark.parametrize(("told", "held"), [(None, 0), (-5, 0), (7, 7), (10**30, MAX_TOKENS)])
 def test_counts_are_kept_within_what_can_be_kept(told: int | None, held: int) -> None:
     assert counted(told) == held
+
+
+@pytest.mark.spec("3.8-key-never-leaks")
+@pytest.mark.parametrize("env", [{}, {"gsk-1234": "not a\nkey"}])
+def test_a_key_that_stands_where_its_variable_should_is_not_shown(env: dict[str, str]) -> None:
+    env = env | {"PLURNK_MODEL_a__API_KEY_ENV": "gsk-1234"}
+    with pytest.raises(Malformed, match="what PLURNK_MODEL_a__API_KEY_ENV names") as failed:
+        openai.provider(ProviderSettings(alias="a", provider="openai", model="m", env=env, http=_no_http))
+    assert "gsk" not in failed.value.detail
+
+
+@pytest.mark.spec("3.8-key-never-leaks")
+@pytest.mark.parametrize("factory", [anthropic.provider, google.provider, ollama.provider, openai.provider])
+def test_a_password_in_an_address_is_not_shown(factory: ProviderFactory) -> None:
+    env = {"PLURNK_MODEL_a__BASE_URL": "https://me:s3@cret@h.example/x"}
+    made = factory(ProviderSettings(alias="a", provider="x", model="m", env=env, http=_no_http))
+    assert "https://h.example/x" in repr(made)
+    assert "cret" not in repr(made)
+
+
+def test_an_address_without_a_password_is_shown_as_it_is() -> None:
+    assert shown_url("https://h.example/@x") == "https://h.example/@x"

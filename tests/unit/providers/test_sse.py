@@ -31,7 +31,13 @@ def test_invalid_utf8_is_replaced() -> None:
 
 @pytest.mark.parametrize(
     "chunk",
-    [b"data: " + b"x" * 60, b"data: " + b"x" * 60 + b"\n\n", b"data: xxxxxxxxxxxxxxxx\n" * 4, b": " + b"x" * 60],
+    [
+        b"data: " + b"x" * 60,
+        b"data: " + b"x" * 60 + b"\n\n",
+        b"data: xxxxxxxxxxxxxxxx\n" * 4,
+        b": " + b"x" * 60,
+        b"data\n" * 60,
+    ],
 )
 def test_an_event_is_bounded(chunk: bytes) -> None:
     reader = SseReader(max_event_bytes=50)

@@ -18,6 +18,14 @@ from tests.support.log_entries import log_entry
             {"kind": "action_failure", "coordinate": "1/2/3", "op": "READ", "status": 404, "target": "known://x"},
         ),
         (NoOps(), {"kind": "no_ops"}),
+        (telemetry.no_ops("end_turn"), {"kind": "no_ops", "message": NoOps().message}),
+        (
+            telemetry.no_ops("RECITATION"),
+            {
+                "kind": "no_ops",
+                "message": "The turn had no statement: the provider cut the answer off, as RECITATION.",
+            },
+        ),
         (telemetry.max_commands(emitted=100, dropped=1), {"kind": "max_commands", "emitted": 100, "dropped": 1}),
         (
             telemetry.strike(streak=1, max_strikes=3, reason="no statement"),
