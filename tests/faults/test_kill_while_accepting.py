@@ -63,6 +63,11 @@ class Session:
         sql = "SELECT status FROM loops WHERE id = (SELECT loop_id FROM log_entries WHERE id = ?)"
         return look(self.database, lambda db: query(db, sql, (row_id,))) == [(102,)]
 
+    def is_asked_again(self, row_id: int) -> bool:
+        """Whether the model of that loop is: not when its last turn has ended it, and only that was not recorded."""
+        sql = "SELECT 200 IN (SELECT status FROM turns WHERE loop_id = e.loop_id) FROM log_entries e WHERE id = ?"
+        return self.is_live(row_id) and look(self.database, lambda db: query(db, sql, (row_id,))) == [(0,)]
+
     @asynccontextmanager
     async def client(self, daemon: DaemonProcess) -> AsyncIterator[PlainClient]:
         async with plain_client(daemon.url) as client:
@@ -112,7 +117,7 @@ async def life(
     Returns:
         The row that was accepted; None: nobody was killed, and it is done.
     """
-    goes_on = row_id is not None and session.is_live(row_id)
+    goes_on = row_id is not None and session.is_asked_again(row_id)
     script = [*([DONE] if goes_on else []), operation.statement, DONE]
     (session.home / "script.json").write_text(json.dumps(script))
     program = ("tests.support.killable_daemon", "accept", str(moment))
