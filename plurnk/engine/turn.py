@@ -65,7 +65,7 @@ def _fail(turn: TurnRef, asked: Built | None, failed: ContextExceeded | Upstream
     if isinstance(failed, ContextExceeded):
         end = TurnEnd(status=413, reason="context_exceeded")
     else:
-        told = telemetry.ProviderError(message=f"The provider failed: {failed.detail}.")
+        told = telemetry.ProviderError(message=f"{telemetry.sentence(failed.detail)}.")
         end = TurnEnd(status=500, reason="provider_error", telemetry=(told,))
     turns.end(tx, turn, end)
 

@@ -12,21 +12,20 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
-from dataclasses import dataclass, replace
-from functools import partial
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import quote
 
 import msgspec
 import trio
 
-from plurnk.content.tokens import estimate_tokens
 from plurnk.plugins.api import CONTRACT_VERSION, Completion, Delta, GenerateRequest, Message, ProviderSettings, Usage
 from plurnk.providers.answers import AnswerText, counted, overlay
 from plurnk.providers.errors import ProviderFailed, excerpt, reported
+from plurnk.providers.http_provider import HttpProvider
 from plurnk.providers.refusals import Refusals
-from plurnk.providers.settings import Prices, api_key, base_url, context, prices, shown_url, temperature
+from plurnk.providers.settings import api_key, base_url, context, prices, temperature
 
 DEFAULT_BASE_URL: Final = "https://generativelanguage.googleapis.com/v1beta"
 
@@ -84,45 +83,11 @@ class _Chunk(msgspec.Struct, rename="camel"):
     error: Any = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GoogleProvider:
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class GoogleProvider(HttpProvider):
     """One model of one server."""
 
-    settings: ProviderSettings
-    url: str
-    key: str
     context_size: int
-    temperature: float | None
-    prices: Prices
-    refusals: Refusals
-
-    def __repr__(self) -> str:
-        """Without the key, which a traceback or a log would show."""
-        return f"GoogleProvider({self.model!r}, {shown_url(self.url)!r})"
-
-    @property
-    def model(self) -> str:
-        return self.settings.model
-
-    def count_tokens(self, text: str) -> int:
-        """An estimate, characters / 4: the vendor counts over the network only."""
-        return estimate_tokens(text)
-
-    def cost_for(self, usage: Usage) -> int:
-        """By the alias's prices; the wire tells none."""
-        return self.prices.cost_for(usage)
-
-    @asynccontextmanager
-    async def generate(self, request: GenerateRequest) -> AsyncIterator[AsyncIterator[Delta | Completion]]:
-        """Ask, as the contract says. No time limit is set here.
-
-        Raises:
-            ProviderFailed: from entering the block or from the iterator.
-        """
-        without = replace(request, reasoning_tokens=0)
-        posting = self.refusals.opened(partial(self._posting, request), partial(self._posting, without))
-        async with posting as events, aclosing(self._items(events)) as items:
-            yield items
 
     def _posting(self, request: GenerateRequest) -> AbstractAsyncContextManager[AsyncIterator[str]]:
         from plurnk.providers.event_stream import open_events  # noqa: PLC0415 – httpx is there by now; a start without it is 140 ms shorter

@@ -12,20 +12,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import aclosing, asynccontextmanager
-from dataclasses import dataclass, replace
-from functools import partial
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import Any, Final
 
 import msgspec
 
-from plurnk.content.tokens import estimate_tokens
 from plurnk.errors import Malformed
 from plurnk.plugins.api import CONTRACT_VERSION, Completion, Delta, GenerateRequest, ProviderSettings, Usage
 from plurnk.providers.answers import AnswerText, counted, linger
 from plurnk.providers.errors import ProviderFailed, reported
+from plurnk.providers.http_provider import HttpProvider
 from plurnk.providers.refusals import Refusals
-from plurnk.providers.settings import Prices, api_key, base_url, checked_url, context, prices, shown_url, temperature
+from plurnk.providers.settings import api_key, base_url, checked_url, context, prices, temperature
 
 DEFAULT_HOST: Final = "http://127.0.0.1:11434"
 
@@ -53,45 +52,11 @@ class _Line(msgspec.Struct):
     error: Any = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OllamaProvider:
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class OllamaProvider(HttpProvider):
     """One model of one server."""
 
-    settings: ProviderSettings
-    url: str
-    key: str
     context_size: int
-    temperature: float | None
-    prices: Prices
-    refusals: Refusals
-
-    def __repr__(self) -> str:
-        """Without the key, which a traceback or a log would show."""
-        return f"OllamaProvider({self.model!r}, {shown_url(self.url)!r})"
-
-    @property
-    def model(self) -> str:
-        return self.settings.model
-
-    def count_tokens(self, text: str) -> int:
-        """An estimate, characters / 4: the server has no call that counts."""
-        return estimate_tokens(text)
-
-    def cost_for(self, usage: Usage) -> int:
-        """By the alias's prices: 0 on one's own machine."""
-        return self.prices.cost_for(usage)
-
-    @asynccontextmanager
-    async def generate(self, request: GenerateRequest) -> AsyncIterator[AsyncIterator[Delta | Completion]]:
-        """Ask, as the contract says. No time limit is set here: to load a model may take minutes.
-
-        Raises:
-            ProviderFailed: from entering the block or from the iterator.
-        """
-        without = replace(request, reasoning_tokens=0)
-        posting = self.refusals.opened(partial(self._posting, request), partial(self._posting, without))
-        async with posting as lines, aclosing(self._items(lines)) as items:
-            yield items
 
     @asynccontextmanager
     async def _posting(self, request: GenerateRequest) -> AsyncIterator[AsyncIterator[str]]:
@@ -124,9 +89,9 @@ class OllamaProvider:
             helped = f"{failed.detail}; is the model there? `ollama pull {self.model}` gets it"
             raise ProviderFailed(helped, http_status=404) from None
 
-    async def _items(self, lines: AsyncIterator[str]) -> AsyncGenerator[Delta | Completion, None]:
+    async def _items(self, events: AsyncIterator[str]) -> AsyncGenerator[Delta | Completion, None]:
         text = AnswerText()
-        async for raw in lines:
+        async for raw in events:
             said, line = _read(raw)
             if line.error is not None:
                 raise reported(line.error, self.key, http_status=None)
@@ -144,7 +109,7 @@ class OllamaProvider:
                     model=line.model or self.model,
                     raw=said,
                 )
-                await linger(lines)
+                await linger(events)
                 return
         raise ProviderFailed("the provider broke off in mid-answer", transient=True)
 

@@ -12,19 +12,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, Final
 
 import msgspec
 
-from plurnk.content.tokens import estimate_tokens
 from plurnk.plugins.api import CONTRACT_VERSION, Completion, Delta, GenerateRequest, ProviderSettings, Usage
 from plurnk.providers.answers import AnswerText, counted, linger
 from plurnk.providers.errors import ProviderFailed, reported
+from plurnk.providers.http_provider import HttpProvider
 from plurnk.providers.refusals import Refusals
-from plurnk.providers.settings import Prices, api_key, base_url, context, prices, shown_url, temperature
+from plurnk.providers.settings import api_key, base_url, context, prices, temperature
 
 DEFAULT_BASE_URL: Final = "https://api.openai.com/v1"
 
@@ -65,50 +64,17 @@ class _Chunk(msgspec.Struct):
     error: Any = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OpenAIProvider:
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class OpenAIProvider(HttpProvider):
     """One model of one server."""
 
-    settings: ProviderSettings
-    url: str
-    key: str
-    context_size: int | None
-    temperature: float | None
-    prices: Prices
-    refusals: Refusals
+    def _posting(self, request: GenerateRequest) -> AbstractAsyncContextManager[AsyncIterator[str]]:
+        return self._asking(request, with_usage=True)
 
-    def __repr__(self) -> str:
-        """Without the key, which a traceback or a log would show."""
-        return f"OpenAIProvider({self.model!r}, {shown_url(self.url)!r})"
+    def _plainer(self, request: GenerateRequest) -> AbstractAsyncContextManager[AsyncIterator[str]]:
+        return self._asking(request, with_usage=False)
 
-    @property
-    def model(self) -> str:
-        return self.settings.model
-
-    def count_tokens(self, text: str) -> int:
-        """An estimate, characters / 4: the vendor's own vocabulary would have to be downloaded."""
-        return estimate_tokens(text)
-
-    def cost_for(self, usage: Usage) -> int:
-        """By the alias's prices; the wire tells none."""
-        return self.prices.cost_for(usage)
-
-    @asynccontextmanager
-    async def generate(self, request: GenerateRequest) -> AsyncIterator[AsyncIterator[Delta | Completion]]:
-        """Ask, as the contract says. No time limit is set here.
-
-        Raises:
-            ProviderFailed: from entering the block or from the iterator.
-        """
-        posting = self.refusals.opened(
-            partial(self._posting, request, with_usage=True), partial(self._posting, request, with_usage=False)
-        )
-        async with posting as events, aclosing(self._items(events)) as items:
-            yield items
-
-    def _posting(
-        self, request: GenerateRequest, *, with_usage: bool
-    ) -> AbstractAsyncContextManager[AsyncIterator[str]]:
+    def _asking(self, request: GenerateRequest, *, with_usage: bool) -> AbstractAsyncContextManager[AsyncIterator[str]]:
         from plurnk.providers.event_stream import open_events  # noqa: PLC0415 – httpx is there by now; a start without it is 140 ms shorter
 
         body: dict[str, Any] = {

@@ -191,9 +191,14 @@ def budget_folded(*, rows: int, tokens: int) -> BudgetFolded:
     )
 
 
+def sentence(detail: str) -> str:
+    """``detail``, such as an error has, as the beginning of a sentence."""
+    return detail[:1].upper() + detail[1:]
+
+
 def provider_retry(*, attempt: int, status: int | None, wait_s: float, cause: str) -> ProviderRetry:
     return ProviderRetry(
-        message=f"The provider failed: {cause}; attempt {attempt} follows in {wait_s:.1f} s.",
+        message=f"{sentence(cause)}; attempt {attempt} follows in {wait_s:.1f} s.",
         attempt=attempt,
         status=status,
         wait_ms=round(wait_s * 1000),

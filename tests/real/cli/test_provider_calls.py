@@ -69,7 +69,7 @@ async def test_what_the_provider_failed_of_is_printed_without_the_key(tmp_path: 
     refuses = Answer(status=503, body=f'{{"error":{{"message":"no model for {KEY}"}}}}')
     async with home_with(tmp_path, refuses, refuses, PLURNK_PROVIDER_RETRIES="1") as (home, _server):
         done = await trio.to_thread.run_sync(home.plurnk, "run", "x")
-    cause = "\n! The provider failed: the provider answered 503: no model for [key];"
+    cause = "\n! The provider answered 503: no model for [key];"
     assert (done.returncode, done.stdout) == (3, "")
     assert f"{cause} attempt 2 follows in " in done.stderr
     assert f"{cause} tried 2 times.\n" in done.stderr

@@ -79,7 +79,7 @@ async def test_a_retry_is_told_at_once_and_shown_once_by_the_next_turn(tmp_path:
         (retry,) = here.told()
         assert retry["waitMs"] >= 50
         assert (retry["kind"], retry["attempt"], retry["status"]) == ("provider_retry", 2, 429)
-        assert retry["message"].startswith("The provider failed: the provider answered 429: slow down; attempt 2 ")
+        assert retry["message"].startswith("The provider answered 429: slow down; attempt 2 ")
         first, again, second, third = map(asked, here.server.requests)
         assert first == again
         assert [text.count('"kind":"provider_retry"') for text in (first, second, third)] == [0, 1, 0]
@@ -96,7 +96,7 @@ async def test_five_failures_end_the_loop_with_their_cause(tmp_path: Path) -> No
         assert (result["finalStatus"], result["reason"]) == (500, "provider_error")
         assert len(here.server.requests) == 5
         assert [event["kind"] for event in here.told()] == ["provider_retry"] * 4 + ["provider_error"]
-        assert here.told()[-1]["message"] == ("The provider failed: the provider answered 503: busy; tried 5 times.")
+        assert here.told()[-1]["message"] == ("The provider answered 503: busy; tried 5 times.")
         assert (await here.run())["finalStatus"] == 200
 
 

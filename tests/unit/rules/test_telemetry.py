@@ -85,4 +85,4 @@ def test_garbage_does_not_fill_the_packet() -> None:
 
 def test_a_retry_says_why_and_when() -> None:
     retry = telemetry.provider_retry(attempt=3, status=429, wait_s=12.34, cause="the provider answered 429: slow down")
-    assert retry.message == "The provider failed: the provider answered 429: slow down; attempt 3 follows in 12.3 s."
+    assert retry.message == "The provider answered 429: slow down; attempt 3 follows in 12.3 s."
