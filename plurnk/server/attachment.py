@@ -39,6 +39,7 @@ class Attachment:
         self._place: Place | None = None
         self._feed: Feed | None = None
         self._deltas = False
+        self._open_before: set[int] = set()
         self._operations: ClientLoop | None = None
         self._placing = trio.Lock()
         engine.bus.connect(self)
@@ -92,6 +93,7 @@ class Attachment:
         place = Place(session.id, run.id)
         self._place, self._feed, self._deltas = place, feed, deltas
         self.engine.bus.join(self, session.id)
+        self._open_before = {pending.told.log_entry_id for pending in self.engine.proposals.pending(session.id)}
         return place, feed
 
     async def replay(self, feed: Feed) -> None:
@@ -107,9 +109,13 @@ class Attachment:
         await feed.replay(page)
 
     def tell_open(self, feed: Feed) -> None:
-        """Say what waits to be accepted in the feed's session; whoever followed it all along has heard it before."""
+        """Say what waits to be accepted in the feed's session since before the client came to it.
+
+        Whoever followed it all along has heard that before. What was proposed later comes, or came, as an event.
+        """
         for pending in self.engine.proposals.pending(feed.session_id):
-            feed.passing(encode_notification(pending.told))
+            if pending.told.log_entry_id in self._open_before:
+                feed.passing(encode_notification(pending.told))
 
     async def _leave(self) -> None:
         if self._place is not None:
